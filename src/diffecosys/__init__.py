@@ -1,0 +1,1 @@
+"""Ecosystem models for δMG."""
