@@ -1,0 +1,23 @@
+"""The process engine: declare a model, run it over time, differentiate through it."""
+
+from dmg.engine.declare import Flux, Forcing, Ledger, Parameter, State
+from dmg.engine.parameters import ParameterLayout, RawParameters
+from dmg.engine.process_model import ProcessModel
+from dmg.engine.router import Router
+from dmg.engine.simulate import Simulation, simulate
+from dmg.engine.state import ModelState
+
+__all__ = [
+    "Flux",
+    "Forcing",
+    "Ledger",
+    "ModelState",
+    "Parameter",
+    "ParameterLayout",
+    "ProcessModel",
+    "RawParameters",
+    "Router",
+    "Simulation",
+    "State",
+    "simulate",
+]

@@ -1,0 +1,265 @@
+"""A process model: a declaration, a pure step, and everything that follows from the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from dmg.engine.declare import Flux, Forcing, Ledger, Parameter, State, Values
+from dmg.engine.parameters import ParameterLayout, RawParameters
+from dmg.engine.router import Router, extend
+from dmg.engine.simulate import simulate
+from dmg.engine.standalone import StandaloneCall
+from dmg.engine.state import ModelState
+from dmg.errors import StepError, did_you_mean
+
+
+class ProcessModel(StandaloneCall, nn.Module):
+    """Base class of process models.
+
+    A subclass declares ``forcings``, ``parameters``, ``states``, ``fluxes`` and a ``ledger``, and writes ``step``.
+    The declared parameters are found as ``parameter_table``, because ``parameters()`` is PyTorch's own method.
+
+    Parameters
+    ----------
+    config
+        Options of the block ``model.phy``, all optional: ``nmul`` (components, 1), ``dynamic_params`` ({class name:
+        [parameter names]}), ``warmup`` (0), ``warmup_states`` (true), ``dy_drop`` (0), ``routing`` (true),
+        ``comprout`` (false), ``variables`` (order of the forcings), ``nearzero`` (1e-5), ``cache_states`` (false),
+        ``engine`` (auto).
+    device
+        Device of new states; forcings decide where a run takes place.
+
+    Examples
+    --------
+    >>> class LinearStore(ProcessModel):
+    ...     '''Single linear reservoir, dS/dt = P - S/k.'''
+    ...     forcings = (Forcing("prcp", unit="mm d-1"),)
+    ...     parameters = (Parameter("k", 1.0, 200.0, unit="d"),)
+    ...     states = (State("storage", unit="mm"),)
+    ...     fluxes = (Flux("streamflow", unit="mm d-1"),)
+    ...     ledger = Ledger(sources=("prcp",), sinks=("streamflow",), stores=("storage",))
+    ...     def step(self, s, x, p, dt):
+    ...         full = s.storage + x.prcp * dt
+    ...         out = full / (p.k + dt)
+    ...         return {"storage": full - out * dt}, {"streamflow": out}
+    >>> LinearStore({"nmul": 4}).learnable_param_count
+    4
+    """
+
+    forcings: ClassVar[tuple[Forcing, ...]] = ()
+    parameter_table: ClassVar[tuple[Parameter, ...]] = ()
+    states: ClassVar[tuple[State, ...]] = ()
+    fluxes: ClassVar[tuple[Flux, ...]] = ()
+    ledger: ClassVar[Ledger | None] = None
+    link: ClassVar[str] = "logistic"
+    dt: float = 1.0
+    routed: ClassVar[tuple[str, ...]] = ()
+    tail_names: ClassVar[Mapping[str, str]] = {}
+    total: ClassVar[str | None] = None
+    warmup_is_static: ClassVar[bool] = False
+    router_class: ClassVar[type[Router] | None] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        declared = cls.__dict__.get("parameters")
+        if isinstance(declared, tuple):
+            cls.parameter_table = declared
+            del cls.parameters
+
+    def __init__(self, config: Mapping[str, Any] | None = None, device: torch.device | str | None = None) -> None:
+        super().__init__()
+        config = dict(config or {})
+        name = type(self).__name__
+        self.device = torch.device(device or "cpu")
+        self.nmul = int(config.get("nmul") or 1)
+        self.warmup = int(config.get("warmup", config.get("warm_up")) or 0)
+        self.warmup_states = bool(_first(config, "warmup_states", "warm_up_states", default=True))
+        self.dy_drop = float(config.get("dy_drop") or 0.0)
+        self.comprout = bool(config.get("comprout") or False)
+        self.nearzero = float(_first(config, "nearzero", default=1e-5))
+        self.cache_states = bool(config.get("cache_states") or False)
+        self.engine = str(config.get("engine") or "auto")
+        self.variables = list(config.get("variables") or [forcing.name for forcing in self.forcings])
+        routing = bool(_first(config, "routing", default=True))
+        self.router = self.router_class() if self.router_class is not None and routing else None
+        dynamic = list((config.get("dynamic_params") or {}).get(name) or [])
+        supplied = tuple(p for p in self.parameter_table if p.default is None or p.name in dynamic)
+        self.layout = ParameterLayout(
+            supplied,
+            tuple(dynamic),
+            self.nmul,
+            self.router.routing_parameters if self.router else (),
+            self.link,
+        )
+        for forcing in self.forcings:
+            if forcing.name not in self.variables:
+                raise StepError(
+                    f"{name} needs the forcing '{forcing.name}', which 'variables' does not list",
+                    hint=did_you_mean(forcing.name, self.variables),
+                )
+        self.reset_states()
+
+    def step(self, s: Values, x: Values, p: Values, dt: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Advance the states by one step; every value is [B, M] or broadcasts to it.
+
+        Parameters
+        ----------
+        s, x, p
+            States, forcings and parameters by name.
+        dt
+            Time step in days.
+
+        Returns
+        -------
+        states, fluxes
+            Every declared state and flux by name.
+        """
+        raise StepError(f"{type(self).__name__} has no step", hint="write step(self, s, x, p, dt)")
+
+    @property
+    def learnable_param_count(self) -> int:
+        """Number of channels that a network must supply."""
+        return self.layout.width
+
+    @property
+    def parameter_bounds(self) -> dict[str, list[float]]:
+        """Bounds by parameter name."""
+        return {p.name: [p.low, p.high] for p in self.layout.parameters}
+
+    @property
+    def routing_parameter_bounds(self) -> dict[str, list[float]]:
+        """Bounds by name of the parameters of the router."""
+        return {p.name: [p.low, p.high] for p in self.layout.routing}
+
+    def cold_stores(self, sites: int, *, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+        """Return the initial stores, state name to [B, M] or [B, M, size]."""
+        tail = {s.name: (s.size,) if s.size > 1 else () for s in self.states}
+        return {
+            s.name: torch.full((sites, self.nmul, *tail[s.name]), s.initial, dtype=dtype, device=device)
+            for s in self.states
+        }
+
+    def cold_state(
+        self, sites: int, *, dtype: torch.dtype = torch.float32, device: torch.device | None = None
+    ) -> ModelState:
+        """Return the full state of a cold start: initial stores, an empty river."""
+        stores = self.cold_stores(sites, dtype=dtype, device=device or self.device)
+        if self.router is None:
+            return ModelState(stores)
+        shape = (self.router.length - 1, sites, *([self.nmul] if self.comprout else []))
+        empty = torch.zeros(shape, dtype=dtype, device=device or self.device)
+        return ModelState(stores, dict.fromkeys(self.routed, empty))
+
+    def read_forcing(self, x_dict: Mapping[str, Any]) -> Tensor:
+        """Return ``x_phy`` with its columns in the order of ``forcings``."""
+        names = list(getattr(x_dict, "names", {}).get("x_phy", self.variables))
+        if set(names) != set(self.variables):
+            names = self.variables
+        x = x_dict["x_phy"]
+        if x.shape[-1] != len(names):
+            raise StepError(
+                f"x_phy has {x.shape[-1]} variables, 'variables' names {len(names)}: {', '.join(names)}",
+                hint="list in model.phy.forcings exactly what the model needs",
+            )
+        order = [names.index(forcing.name) for forcing in self.forcings]
+        return x if order == list(range(len(names))) else x[..., order]
+
+    def run(
+        self,
+        forcing: Tensor,
+        parameters: RawParameters,
+        state: ModelState | None = None,
+        *,
+        outputs: Sequence[str] | None = None,
+        layout: ParameterLayout | None = None,
+        weights: Tensor | None = None,
+        kernel_length: int | None = None,
+    ) -> tuple[dict[str, Tensor], ModelState]:
+        """Run the model, router included, from a full state to a full state.
+
+        Parameters
+        ----------
+        forcing
+            [T, B, F] in the order of ``forcings``.
+        parameters
+            Network output before link and bounds.
+        state
+            Full state before the first step, a cold start if absent.
+        outputs
+            Names of fluxes to return, also ``<name>_no_rout`` of a routed one; all that are no diagnostics if absent.
+            The state returned remembers routed fluxes only as far as they were computed.
+        layout
+            Which channel is which parameter; that of the model if absent.
+        weights
+            Component weights [B, M] of the total flow; plain means if absent.
+        kernel_length
+            Length of the hydrograph if it is not the router's own.
+
+        Returns
+        -------
+        outputs
+            Name to series [T, B].
+        state
+            Full state after the last step.
+        """
+        state = state or self.cold_state(forcing.shape[1], dtype=forcing.dtype, device=forcing.device)
+        layout = layout or self.layout
+        names = [f.name for f in self.fluxes if not f.diagnostic] if outputs is None else list(outputs)
+        wanted = dict.fromkeys(name.removesuffix("_no_rout") for name in names)
+        result = simulate(
+            self,
+            forcing,
+            parameters,
+            state.stores,
+            layout=layout,
+            fluxes=list(wanted),
+            weights={self.total: weights} if weights is not None and self.total and not self.comprout else None,
+            components=self.comprout and self.router is not None,
+            engine=self.engine,
+        )
+        if self.router is None:
+            series = dict(result.fluxes)
+            return series | {f"{n}_no_rout": series[n] for n in self.routed if n in series}, ModelState(result.stores)
+        kernel = self.router.kernel(layout.scale_routing(parameters), kernel_length or self.router.length)
+        series, memory = {}, {}
+        for name, values in result.fluxes.items():
+            if name not in self.routed:
+                series[name] = self._mean(name, values, weights)
+                continue
+            past = state.routing.get(name)
+            series[name] = self._mean(name, self.router.route(values, kernel, past), weights)
+            series[f"{name}_no_rout"] = self._mean(name, values, weights)
+            rows = self.router.length - 1
+            memory[name] = extend(values, past, rows)[values.shape[0] :]
+        return series, ModelState(result.stores, memory)
+
+    def _mean(self, name: str, values: Tensor, weights: Tensor | None) -> Tensor:
+        if values.ndim == 2:
+            return values
+        return (values * weights).sum(-1) if weights is not None and name == self.total else values.mean(-1)
+
+    def drop_dynamics(self, raw: RawParameters) -> RawParameters:
+        """Draw, in training, which dynamic parameters of which site keep their last value for the whole window."""
+        if not (self.training and self.dy_drop and self.layout.dynamic):
+            return raw
+        shape = (len(self.layout.dynamic), raw.static.shape[0])
+        # Drawn on the CPU, so that the same seed drops the same parameters on every device.
+        dropped = (torch.rand(shape) < self.dy_drop).to(raw.static.device)
+        return replace(raw, dropped=dropped, held=raw.dynamic[-1])
+
+    def physical_parameters(self, raw: RawParameters) -> dict[str, Tensor]:
+        """Return the parameters in their units: static [B, M], dynamic [T, B, M], those of the router [B]."""
+        static, dynamic = self.layout.scale(raw)
+        return static | dynamic | self.layout.scale_routing(raw)
+
+
+def _first(config: Mapping[str, Any], *keys: str, default: Any) -> Any:
+    for key in keys:
+        if config.get(key) is not None:
+            return config[key]
+    return default

@@ -1,0 +1,63 @@
+"""A stage after the step that moves fluxes in time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from dmg.engine.declare import Parameter
+
+
+class Router(nn.Module, ABC):
+    """A linear causal router with a memory of ``length - 1`` steps.
+
+    Attributes
+    ----------
+    parameters
+        What a network must supply for it, one value per site.
+    length
+        Number of steps over which one step's flow is spread.
+    """
+
+    routing_parameters: tuple[Parameter, ...] = ()
+    length: int = 1
+
+    @abstractmethod
+    def kernel(self, parameters: Mapping[str, Tensor], length: int) -> Tensor:
+        """Return the response [length, B] to a unit pulse."""
+
+    def route(self, series: Tensor, kernel: Tensor, history: Tensor | None = None) -> Tensor:
+        """Convolve a series with the kernel.
+
+        Parameters
+        ----------
+        series
+            [T, B] or [T, B, M].
+        kernel
+            [L, B].
+        history
+            Unrouted rows just before the series, at most L-1 of them are used; none means zeros.
+
+        Returns
+        -------
+        Tensor
+            Routed series, shaped like ``series``.
+        """
+        steps, length = series.shape[0], kernel.shape[0]
+        extended = extend(series, history, length - 1)
+        kernel = kernel.reshape(*kernel.shape, *[1] * (series.ndim - 2))
+        routed = torch.zeros_like(series)
+        for lag in range(length):
+            start = length - 1 - lag
+            routed = torch.addcmul(routed, kernel[lag], extended[start : start + steps])
+        return routed
+
+
+def extend(series: Tensor, history: Tensor | None, rows: int) -> Tensor:
+    """Return the series with exactly ``rows`` rows of history before it, zeros where there are none."""
+    before = series[:0] if history is None else history[history.shape[0] - min(rows, history.shape[0]) :]
+    missing = series.new_zeros(rows - before.shape[0], *series.shape[1:])
+    return torch.cat([missing, before, series])

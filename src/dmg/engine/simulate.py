@@ -1,0 +1,132 @@
+"""Run the step of a process model over time on one of the engines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dmg.engine.eager import run_eager
+from dmg.engine.parameters import ParameterLayout, RawParameters
+from dmg.errors import StepError, did_you_mean
+
+if TYPE_CHECKING:
+    from dmg.engine.process_model import ProcessModel
+
+ENGINES = ("auto", "eager")
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What a run of a step function gives.
+
+    Parameters
+    ----------
+    fluxes
+        Name to series [T, B], reduced over components (or [T, B, M] if they were asked for).
+    stores
+        State name to final value [B, M].
+    """
+
+    fluxes: dict[str, Tensor]
+    stores: dict[str, Tensor]
+
+
+def simulate(
+    model: ProcessModel,
+    forcing: Tensor,
+    parameters: RawParameters,
+    stores: Mapping[str, Tensor] | None = None,
+    *,
+    layout: ParameterLayout | None = None,
+    fluxes: Sequence[str] | None = None,
+    weights: Mapping[str, Tensor] | None = None,
+    components: bool = False,
+    engine: str = "auto",
+) -> Simulation:
+    """Simulate a process model over time.
+
+    Parameters
+    ----------
+    model
+        The model whose step is run.
+    forcing
+        [T, B, F] in the order of ``model.forcings``.
+    parameters
+        Network output before link and bounds.
+    stores
+        Initial states, a cold start if absent.
+    layout
+        Which channel is which parameter; that of the model if absent.
+    fluxes
+        Names to compute, every flux that is no diagnostic if absent; others cost nothing.
+    weights
+        Flux name to component weights [B, M]; such a flux is a weighted sum, every other one a mean.
+    components
+        Return fluxes per component, [T, B, M].
+    engine
+        ``auto`` or ``eager``.
+
+    Returns
+    -------
+    Simulation
+        Fluxes and final states.
+
+    Raises
+    ------
+    StepError
+        For shapes, names or an engine that do not fit.
+    """
+    if engine not in ENGINES:
+        raise StepError(f"unknown engine '{engine}'", hint=did_you_mean(engine, ENGINES))
+    layout = layout or model.layout
+    declared = [flux.name for flux in model.fluxes]
+    fluxes = [flux.name for flux in model.fluxes if not flux.diagnostic] if fluxes is None else list(fluxes)
+    for name in fluxes:
+        if name not in declared:
+            raise StepError(f"{type(model).__name__} has no flux '{name}'", hint=did_you_mean(name, declared))
+    _check_shapes(model, forcing, parameters)
+    static, dynamic = layout.scale(parameters)
+    supplied = static | dynamic
+    optional = {p.name: p.default for p in model.parameter_table if p.name not in supplied}
+    if stores is None:
+        stores = model.cold_stores(forcing.shape[1], dtype=forcing.dtype, device=forcing.device)
+    weights = weights or {}
+
+    def reduce(name: str, values: Tensor) -> Tensor:
+        if components:
+            return values
+        return (values * weights[name]).sum(-1) if name in weights else values.mean(-1)
+
+    series, final = run_eager(
+        model.step,
+        {f.name: forcing[..., i : i + 1] for i, f in enumerate(model.forcings)},
+        static | optional,
+        dynamic,
+        stores,
+        dt=model.dt,
+        fluxes=fluxes,
+        reduce=reduce,
+    )
+    return Simulation(series, final)
+
+
+def _check_shapes(model: ProcessModel, forcing: Tensor, parameters: RawParameters) -> None:
+    if forcing.ndim != 3 or forcing.shape[-1] != len(model.forcings):
+        wanted = ", ".join(f.name for f in model.forcings)
+        raise StepError(
+            f"the forcing has shape {tuple(forcing.shape)}, the model needs [time, site, {len(model.forcings)}]",
+            hint=f"give {wanted}, in this order",
+        )
+    steps, sites = forcing.shape[:2]
+    if steps == 0:
+        raise StepError("the forcing has no time step", hint="give a window longer than the warm-up")
+    if parameters.dynamic.shape[:2] != torch.Size([steps, sites]) or parameters.static.shape[0] != sites:
+        raise StepError(
+            f"the forcing has {steps} steps of {sites} sites, the parameters "
+            f"{parameters.dynamic.shape[0]} steps of {parameters.static.shape[0]} sites",
+            hint="give both for the same window and sites",
+        )

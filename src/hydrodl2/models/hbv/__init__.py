@@ -1,0 +1,1 @@
+"""The HBV family."""

@@ -1,0 +1,78 @@
+"""The processes that the members of the HBV family share, each a pure function of tensors.
+
+Storages are in mm, rates in mm per day, temperatures in degrees Celsius, ``dt`` in days.
+
+Sources: Bergström (1976, 1992); Seibert and Vis (2012), https://doi.org/10.5194/hess-16-3315-2012; Feng et al. (2022),
+https://doi.org/10.1029/2022WR032404.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def rain_and_snow(prcp: Tensor, tmean: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
+    """Split precipitation at the threshold temperature; at the threshold it rains."""
+    is_rain = tmean >= threshold
+    nothing = torch.zeros_like(prcp)
+    return torch.where(is_rain, prcp, nothing), torch.where(is_rain, nothing, prcp)
+
+
+def melt_and_refreeze(
+    snowpack: Tensor, meltwater: Tensor, degree_day: Tensor, refreezing: Tensor, warmth: Tensor, dt: float
+) -> tuple[Tensor, Tensor]:
+    """Move water between snow and melt water.
+
+    Parameters
+    ----------
+    snowpack, meltwater
+        Stores [mm].
+    degree_day
+        Degree-day factor CFMAX [mm degC-1 d-1].
+    refreezing
+        Refreezing coefficient CFR [-].
+    warmth
+        Temperature above the threshold [degC].
+    dt
+        Time step [d].
+
+    Returns
+    -------
+    snowpack, meltwater
+        Stores after melt and refreezing [mm].
+    """
+    melt = torch.minimum(torch.relu(degree_day * warmth) * dt, snowpack)
+    meltwater = meltwater + melt
+    snowpack = snowpack - melt
+    refrozen = torch.minimum(torch.relu(refreezing * degree_day * -warmth) * dt, meltwater)
+    return snowpack + refrozen, meltwater - refrozen
+
+
+def snow_outflow(snowpack: Tensor, meltwater: Tensor, holding_capacity: Tensor) -> Tensor:
+    """Return the melt water beyond what the snow holds [mm]."""
+    return torch.relu(meltwater - holding_capacity * snowpack)
+
+
+def soil_wetness(soil: Tensor, field_capacity: Tensor, shape: Tensor) -> Tensor:
+    """Return the share of infiltrating water that recharges the groundwater [-]."""
+    return torch.clamp((soil / field_capacity) ** shape, 0.0, 1.0)
+
+
+def evaporation_factor(soil: Tensor, field_capacity: Tensor, limit: Tensor, shape: Tensor | float) -> Tensor:
+    """Return actual over potential evapotranspiration [-]; ``limit`` is the share of field capacity where it is 1."""
+    return torch.clamp((soil / (limit * field_capacity)) ** shape, 0.0, 1.0)
+
+
+def upper_zone(upper: Tensor, k0: Tensor, k1: Tensor, threshold: Tensor, dt: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Drain the upper zone: surface flow above a threshold, then interflow.
+
+    Returns
+    -------
+    upper, surface, interflow
+        Store [mm] and rates [mm d-1].
+    """
+    surface = k0 * torch.relu(upper - threshold)
+    upper = upper - surface * dt
+    interflow = k1 * upper
+    return upper - interflow * dt, surface, interflow
