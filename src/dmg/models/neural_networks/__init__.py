@@ -1,0 +1,23 @@
+"""Networks that supply what a process model does not know.
+
+Importing this package registers them in ``dmg.registry.networks``.
+"""
+
+from dmg.models.neural_networks.ann import AnnModel
+from dmg.models.neural_networks.ann_close import AnnCloseModel
+from dmg.models.neural_networks.base import BaseNetwork
+from dmg.models.neural_networks.load import load_nn_model
+from dmg.models.neural_networks.lstm import CudnnLstmModel, LstmModel
+from dmg.models.neural_networks.lstm_mlp import LstmMlpModel
+from dmg.models.neural_networks.mlp import MlpModel
+
+__all__ = [
+    "AnnCloseModel",
+    "AnnModel",
+    "BaseNetwork",
+    "CudnnLstmModel",
+    "LstmMlpModel",
+    "LstmModel",
+    "MlpModel",
+    "load_nn_model",
+]
