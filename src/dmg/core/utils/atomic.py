@@ -20,8 +20,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it onto `path` when the block ends without an error.
 
     The temporary path has the suffix of `path` (writers that choose their format by suffix work) and does not
-    exist yet, so that a file or a directory (a Zarr store) may be created there. What was at `path` before stays
-    untouched until the new content is on the disk. After an error nothing is left behind.
+    exist yet, so that a file or a directory (a Zarr store) may be created there. What was at `path` before is
+    kept until the new content is on the disk. After an error nothing is left behind.
 
     Parameters
     ----------
