@@ -1,0 +1,1 @@
+"""Configuration: the schema, its checks, and the configurations that ship with the package."""

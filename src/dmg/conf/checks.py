@@ -1,0 +1,127 @@
+"""Checks of the whole tree: periods, names of variables and plug-ins, arguments of plug-ins."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from dmg.conf.explain import join
+from dmg.conf.period import format_date, parse_date
+from dmg.conf.plugins import plugin_problems
+from dmg.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from dmg.conf.config import Config
+
+Problem = tuple[str, str | None]
+
+
+def check(config: Config) -> None:
+    """Check what concerns more than one key.
+
+    Raises
+    ------
+    ConfigError
+        With every problem that was found, each with its keys and dates.
+    """
+    problems = [
+        *_periods(config),
+        *_window(config),
+        *_variables(config),
+        *_coupling(config),
+        *plugin_problems(config),
+    ]
+    if problems:
+        raise join(problems)
+
+
+def _record(config: Config) -> tuple[str | None, str | None]:
+    """Return first and last day of the record, as far as the configuration says them."""
+    obs = config.observations
+    first, last = obs.start_time, obs.end_time
+    if obs.name == "sample" and obs.sample is not None:
+        first, last = first or obs.sample.start, last or obs.sample.end
+    return first, last
+
+
+def _periods(config: Config) -> list[Problem]:
+    first, last = _record(config)
+    problems: list[Problem] = []
+    if first and last and parse_date(first) >= parse_date(last):
+        problems.append(
+            (f"observations: start_time {first} is not before end_time {last}", "correct the dates")
+        )
+    for block in ("train", "valid", "test", "sim"):
+        period = getattr(config, block)
+        if period is None or (block == "sim" and config.mode != "sim"):
+            continue
+        record = f"the record of '{config.observations.name}', {first or '…'} to {last or '…'}"
+        if first and period.start < parse_date(first):
+            problems.append(
+                (f"{block}.start_time {period.start_time} lies before {record}", f"{first} is the earliest")
+            )
+        if last and period.end > parse_date(last):
+            problems.append(
+                (f"{block}.end_time {period.end_time} lies behind {record}", f"{last} is the latest")
+            )
+    return problems
+
+
+def _window(config: Config) -> list[Problem]:
+    """A training window is ``warmup + rho`` steps; its warm-up may reach before the training period."""
+    if "train" not in config.mode:
+        return []
+    rho, warmup, days = config.model.rho, config.model.warmup, config.train.days
+    first, _ = _record(config)
+    before = 0
+    if first:
+        before = min(warmup, max(0, (config.train.start - parse_date(first)).days))
+    if rho + warmup <= days + before:
+        return []
+    start = format_date(config.train.start - timedelta(days=before))
+    return [
+        (
+            f"a training window of model.warmup {warmup} + model.rho {rho} = {rho + warmup} days does not fit into the "
+            f"{days + before} days from {start} to {config.train.end_time}",
+            "shorten model.rho or model.warmup, or lengthen train.start_time … train.end_time",
+        )
+    ]
+
+
+def _variables(config: Config) -> list[Problem]:
+    obs, model = config.observations, config.model
+    problems: list[Problem] = []
+    for block, part in (("phy", model.phy), ("nn", model.nn)):
+        if part is None:
+            continue
+        for kind, known in (("forcings", obs.all_forcings), ("attributes", obs.all_attributes)):
+            names = getattr(part, kind)
+            problems += [
+                (
+                    f"model.{block}.{kind}: '{name}' is not among observations.all_{kind}",
+                    did_you_mean(name, known),
+                )
+                for name in names
+                if known and name not in known
+            ]
+            if len(set(names)) < len(names):
+                twice = sorted({name for name in names if names.count(name) > 1})
+                problems.append((f"model.{block}.{kind} names {', '.join(twice)} twice", "name each once"))
+    problems += [
+        (f"train.target_weights: '{name}' is not among train.target", did_you_mean(name, config.train.target))
+        for name in config.train.target_weights
+        if name not in config.train.target
+    ]
+    return problems
+
+
+def _coupling(config: Config) -> list[Problem]:
+    phy, problems = config.model.phy, []
+    if phy is None:
+        return problems
+    problems += [
+        (f"model.phy.dynamic_params: '{name}' is not among model.phy.name", did_you_mean(name, phy.name))
+        for name in phy.dynamic_params
+        if name not in phy.name
+    ]
+    return problems

@@ -1,0 +1,258 @@
+"""The schema of a run's configuration, and the way from a dict to it."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, NonNegativeInt, ValidationError, field_validator, model_validator
+
+from dmg.conf.explain import explain
+from dmg.conf.model import Model
+from dmg.conf.observations import Observations
+from dmg.conf.section import Section
+from dmg.conf.test import Sim, Test
+from dmg.conf.train import Train, Valid
+from dmg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+DERIVED_TIMES = ("train_time", "test_time", "sim_time", "all_time", "experiment_time")
+_DERIVED_DIRS = {"model_dir": "model", "plot_dir": "plots", "sim_dir": "sim", "log_dir": "logs"}
+
+
+class Config(Section):
+    """Everything that decides a run. Attributes have the published names of the keys."""
+
+    legacy: ClassVar[dict[str, str]] = {
+        "random_seed": "seed",
+        "out_path": "output_dir",
+        "model_path": "model_dir",
+        "load_state_dir": "load_state_path",
+        "simulation": "sim",
+        "delta_model": "model",
+        "logger": "logging",
+    }
+
+    name: str = Field("dmg", description="Name of the family of runs; results go to output/<name>/….")
+    exp_name: str | None = Field(
+        None,
+        description="Name of this experiment; null for an unnamed run, whose folder bears date and time.",
+    )
+    run_dir: str | None = Field(None, description="Folder of this run, instead of output/<name>/….")
+    mode: Literal["train", "test", "train_test", "sim"] = Field(
+        "train_test", description="What the run does."
+    )
+    do_tune: bool = Field(False, description="Kept for published files; must be false.")
+    overwrite: bool = Field(
+        False, description="Write into the folder of a named experiment that has results already."
+    )
+    multimodel_type: Literal["none"] | None = Field(
+        None, description="Kept for published files; none or null."
+    )
+    seed: NonNegativeInt | None = Field(
+        0, description="Seed of every random number; null for a run that cannot be repeated."
+    )
+    logging: Literal["tensorboard"] | None = Field(
+        None, description="Where the course of training is logged beside the table."
+    )
+    cache_states: bool = Field(
+        False, description="Start an evaluation from the states that the one before left."
+    )
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = Field(
+        "auto", description="auto (cuda where there is one, then cpu), cpu, cuda or mps."
+    )
+    gpu_id: NonNegativeInt = Field(0, description="Number of the GPU for `cuda`.")
+    engine: Literal["auto", "eager", "fused"] = Field("auto", description="Engine of the process model.")
+    verbose: bool = Field(False, description="Say more.")
+    data_loader: str = Field("HydroLoader", description="Loader class.")
+    data_sampler: str = Field("HydroSampler", description="Sampler class.")
+    trainer: str = Field("Trainer", description="Trainer class.")
+    output_dir: str | None = Field(
+        None,
+        description="Folder for all results; null for output/<name>/… below the folder where the run is started.",
+    )
+    model_dir: str | None = Field(
+        None,
+        description="Weights and normalisation, output_dir/model. Any other folder given here is pretrained_model_dir.",
+    )
+    pretrained_model_dir: str | None = Field(
+        None, description="Folder with weights and normalisation to test, simulate with, or fine-tune."
+    )
+    plot_dir: str | None = Field(None, description="Plots; output_dir/plots.")
+    sim_dir: str | None = Field(None, description="Simulated fluxes; output_dir/sim.")
+    log_dir: str | None = Field(None, description="Logs; output_dir/logs.")
+    load_state_path: str | None = Field(None, description="State file to start a test or simulation from.")
+    load_epoch: NonNegativeInt = Field(
+        0, description="Epoch of the pretrained weights; 0 takes the best or newest."
+    )
+    train: Train = Field(description="Training.")
+    valid: Valid | None = Field(None, description="Validation during training; null for none.")
+    test: Test = Field(description="Evaluation.")
+    sim: Sim | None = Field(None, description="Simulation; needed by mode sim.")
+    model: Model = Field(description="The coupled model.")
+    observations: Observations = Field(default_factory=Observations, description="The data set.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settle(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = {key: value for key, value in values.items() if key not in DERIVED_TIMES}
+        if trained := values.pop("trained_model", None):
+            values.setdefault("pretrained_model_dir", trained)
+        return _folders(_hand_down(values))
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _folder_name(cls, value: Any) -> Any:
+        # `${model.nn.name}-${model.phy.name}` prints a list as ['Hbv'].
+        return value.translate(str.maketrans("", "", "[]'\" ")) if isinstance(value, str) else value
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _old_mode(cls, value: Any) -> Any:
+        return "sim" if value == "simulation" else value
+
+    @field_validator("logging", mode="before")
+    @classmethod
+    def _no_logging(cls, value: Any) -> Any:
+        return None if value in ("none", "") else value
+
+    @field_validator("data_loader", "data_sampler", "trainer", "load_epoch", mode="before")
+    @classmethod
+    def _default_plugin(cls, value: Any, info: Any) -> Any:
+        return cls.model_fields[info.field_name].default if value is None else value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.do_tune:
+            raise ConfigError("do_tune: true has no effect in this program", hint="remove the key")
+        if self.mode == "sim" and self.sim is None:
+            raise ConfigError("mode: sim needs the block 'sim'", hint="give sim.start_time and sim.end_time")
+        return self
+
+    @property
+    def train_time(self) -> list[str]:
+        """First and last day of training."""
+        return self.train.span
+
+    @property
+    def test_time(self) -> list[str]:
+        """First and last day of the evaluation."""
+        return self.test.span
+
+    @property
+    def sim_time(self) -> list[str] | None:
+        """First and last day of the simulation, if there is one."""
+        return self.sim.span if self.sim else None
+
+    @property
+    def all_time(self) -> list[str]:
+        """First and last day that any period of the configuration has."""
+        periods = [p for p in (self.train, self.valid, self.test, self.sim) if p is not None]
+        first, last = min(periods, key=lambda p: p.start), max(periods, key=lambda p: p.end)
+        return [first.start_time, last.end_time]
+
+    @property
+    def experiment_time(self) -> list[str]:
+        """First and last day of what ``mode`` runs over."""
+        if self.mode == "sim" and self.sim:
+            return self.sim.span
+        if self.mode == "train_test":
+            first = min(self.train, self.test, key=lambda p: p.start)
+            last = max(self.train, self.test, key=lambda p: p.end)
+            return [first.start_time, last.end_time]
+        return self.train.span if self.mode == "train" else self.test.span
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plain dict with the published keys and the derived ones; ``as_config`` reads it back."""
+        derived = {key: getattr(self, key) for key in DERIVED_TIMES}
+        return {**self.model_dump(mode="json"), **derived}
+
+
+def as_config(config: dict[str, Any] | DictConfig | Config) -> Config:
+    """Validate a configuration and return it as a typed, frozen object.
+
+    Parameters
+    ----------
+    config
+        A ``Config`` (returned as it is), a Hydra tree, or a dict with the published keys; derived keys and legacy
+        spellings are accepted, so that what ``initialize_config`` returned can be changed and handed back.
+
+    Raises
+    ------
+    ConfigError
+        For unknown keys (with the closest known one), wrong values, periods outside the record, unknown names of
+        plug-ins or arguments that a plug-in does not take, and for a device that this machine lacks.
+    """
+    if isinstance(config, Config):
+        return config
+    if not isinstance(config, dict):
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
+        try:
+            config = OmegaConf.to_container(config, resolve=True)
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"the configuration cannot be resolved: {error}") from error
+    from dmg.conf.checks import check
+    from dmg.core.utils.device import resolve_device
+
+    try:
+        checked = Config.model_validate(config)
+    except ValidationError as error:
+        raise explain(error, Config) from None
+    check(checked)
+    return checked.model_copy(update={"device": resolve_device(checked.device, checked.gpu_id)})
+
+
+def _hand_down(values: dict[str, Any]) -> dict[str, Any]:
+    """Give phy and nn the keys that process models and networks read from their own block."""
+    model = values.get("model")
+    if not isinstance(model, dict):
+        return values
+    model = dict(model)
+    caches = {"cache_states": ("cache_states", values.get("cache_states") or False)}
+    warmup = {
+        "warmup": (
+            "model.warmup",
+            next((model[k] for k in ("warmup", "warm_up") if model.get(k) is not None), 0),
+        )
+    }
+    for block, keys in (("phy", {**warmup, **caches}), ("nn", caches), ("phy_model", {**warmup, **caches})):
+        if not isinstance(model.get(block), dict):
+            continue
+        model[block] = dict(model[block])
+        for key, (source, value) in keys.items():
+            own = next(
+                (model[block].pop(k) for k in (key, "warm_up") if model[block].get(k) is not None), value
+            )
+            if own != value:
+                raise ConfigError(
+                    f"'{source}' is {value!r} but 'model.{block}.{key}' is {own!r}",
+                    hint=f"set '{source}' only",
+                )
+            model[block][key] = value
+    return {**values, "model": model}
+
+
+def _folders(values: dict[str, Any]) -> dict[str, Any]:
+    """Derive the folders of a run; a model_dir of another run becomes pretrained_model_dir."""
+    values = {Config.legacy.get(k, k) if k in ("out_path", "model_path") else k: v for k, v in values.items()}
+    output = values.get("output_dir") or values.get("run_dir")
+    if not output:
+        family = Config._folder_name(str(values.get("name") or "dmg"))
+        output = f"output/{family}/experiments/{values.get('exp_name') or 'default'}"
+    output = str(output).rstrip("/") or "/"
+    given = {key: str(values[key]).rstrip("/") for key in _DERIVED_DIRS if values.get(key)}
+    parents = {PurePath(path).parent for path in given.values()}
+    stale = len(given) == len(_DERIVED_DIRS) and len(parents) == 1  # derived earlier, from another output_dir
+    derived = {key: f"{output}/{sub}" for key, sub in _DERIVED_DIRS.items()}
+    if stale:
+        given = {}
+    own_model = given.pop("model_dir", derived["model_dir"])
+    if own_model != derived["model_dir"] and not values.get("pretrained_model_dir"):
+        values["pretrained_model_dir"] = own_model
+    return {**values, "output_dir": output, **derived, **given}

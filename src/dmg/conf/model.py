@@ -1,0 +1,116 @@
+"""The configuration block ``model``: coupling, process model, network."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, field_validator
+
+from dmg.conf.section import OpenSection, Section, as_list
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Unit = Literal["mm/d", "m3/s", "ft3/s"]
+_or_empty = BeforeValidator(lambda value: [] if value is None else as_list(value))
+Names = Annotated[list[str], _or_empty]
+
+
+class Phy(OpenSection):
+    """Process model; a plug-in may declare further options (class attribute ``options``)."""
+
+    legacy: ClassVar[dict[str, str]] = {
+        "warm_up_states": "warmup_states",
+        "warm_up": "warmup",
+        "model": "name",
+    }
+
+    name: Annotated[list[str], BeforeValidator(as_list)] = Field(
+        min_length=1, description="Process model; one name or a list of one."
+    )
+    dynamic_params: dict[str, Names] = Field(
+        {},
+        description="Parameters that vary in time, by model: {Hbv: [parBETA, parBETAET]}; the others are static.",
+    )
+    nmul: PositiveInt = Field(
+        1, description="Component simulations per site; their mean is the site's output."
+    )
+    warmup_states: bool = Field(
+        True,
+        description="With a direct call of the model: true spins the states up without gradient, false runs through "
+        "the warm-up with gradient and drops it.",
+    )
+    warmup: NonNegativeInt | None = Field(None, description="Set from model.warmup.")
+    dy_drop: Fraction = Field(
+        0.0, description="Probability that a dynamic parameter of a site is held static in a training window."
+    )
+    routing: bool = Field(True, description="Route the runoff through the unit hydrograph.")
+    comprout: bool = Field(False, description="Route every component before the mean instead of the mean.")
+    nearzero: Annotated[float, Field(gt=0)] = Field(1e-5, description="Floor of stores that are divided by.")
+    variables: Names = Field([], description="Fluxes to return; empty for all of them.")
+    forcings: Names = Field([], description="Forcings of the process model, matched by name.")
+    attributes: Names = Field([], description="Attributes of the process model, matched by name.")
+    ad_efficient: bool | None = Field(
+        None, description="Kept for published files; the engine needs no such switch."
+    )
+    cache_states: bool | None = Field(None, description="Set from cache_states.")
+
+    @field_validator("dynamic_params", mode="before")
+    @classmethod
+    def _none_dynamic(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+class Nn(OpenSection):
+    """Network; a plug-in may declare further options (class attribute ``options``)."""
+
+    legacy: ClassVar[dict[str, str]] = {"model": "name"}
+
+    name: str = Field("LstmModel", description="Network class.")
+    hidden_size: PositiveInt | None = Field(None, description="Width of the hidden layers.")
+    dropout: Fraction | None = Field(None, description="Dropout probability.")
+    out_size: PositiveInt | None = Field(
+        None, description="Outputs of a network without process model; null for the number of targets."
+    )
+    lstm_hidden_size: PositiveInt | None = Field(None, description="LstmMlpModel: width of the LSTM.")
+    mlp_hidden_size: PositiveInt | None = Field(None, description="LstmMlpModel: width of the MLP.")
+    lstm_dropout: Fraction | None = Field(None, description="LstmMlpModel: dropout of the LSTM.")
+    mlp_dropout: Fraction | None = Field(None, description="LstmMlpModel: dropout of the MLP.")
+    out_size1: PositiveInt | None = Field(
+        None, description="LstmMlpModel: outputs of the LSTM; null asks the model."
+    )
+    out_size2: PositiveInt | None = Field(
+        None, description="LstmMlpModel: outputs of the MLP; null asks the model."
+    )
+    forcings: Names = Field([], description="Forcings that the network sees.")
+    attributes: Names = Field([], description="Attributes that the network sees.")
+    cache_states: bool | None = Field(None, description="Set from cache_states.")
+
+
+class Model(Section):
+    """The coupled model: window, normalisation, process model, network."""
+
+    legacy: ClassVar[dict[str, str]] = {"warm_up": "warmup", "phy_model": "phy", "nn_model": "nn"}
+
+    rho: PositiveInt = Field(description="Length of the training window in steps, without the warm-up.")
+    warmup: NonNegativeInt = Field(0, description="Warm-up steps before a window or period.")
+    static: Literal["last", "held"] = Field(
+        "held",
+        description="Which output of the network is a static parameter in simulation: that of the last step, or that "
+        "of the end of the spin-up, held. Training always takes the last; evaluation reports both.",
+    )
+    use_log_norm: Names = Field([], description="Variables normalised as log10(sqrt(x) + 0.1).")
+    flow_regime: Literal["low", "high"] | None = Field(
+        None, description="Normalise the target: high as it is, low on the log-sqrt scale; null not at all."
+    )
+    output_unit: Unit = Field("mm/d", description="Unit of streamflow in results.")
+    phy: Phy | None = Field(None, description="Process model; null for a pure network.")
+    nn: Nn = Field(description="Network.")
+
+    @field_validator("warmup", mode="before")
+    @classmethod
+    def _no_warmup(cls, value: Any) -> Any:
+        return 0 if value is None else value
+
+    @field_validator("flow_regime", mode="before")
+    @classmethod
+    def _no_regime(cls, value: Any) -> Any:
+        return None if value == "none" else value

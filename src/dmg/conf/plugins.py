@@ -1,0 +1,128 @@
+"""Checks of plug-in names, and of the arguments that a plug-in takes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from dmg.errors import UnknownNameError, did_you_mean
+from dmg.registry import Registry, loaders, losses, networks, process_models, samplers, trainers
+
+if TYPE_CHECKING:
+    from dmg.conf.config import Config
+
+Problem = tuple[str, str | None]
+
+
+def plugin_problems(config: Config) -> list[Problem]:
+    """Return what is wrong with names of plug-ins and with their arguments."""
+    problems: list[Problem] = []
+
+    def find(registry: Registry, name: str, key: str) -> Any:
+        try:
+            return registry.get(name)
+        except ModuleNotFoundError:
+            return None
+        except UnknownNameError as error:
+            if registry.names():
+                problems.append((f"{key}: {error.what}", error.hint))
+        return None
+
+    find(loaders, config.data_loader, "data_loader")
+    find(samplers, config.data_sampler, "data_sampler")
+    find(trainers, config.trainer, "trainer")
+    network = find(networks, config.model.nn.name, "model.nn.name")
+    problems += _unknown_arguments(config.model.nn.arguments, network, "options", "model.nn")
+    loss = find(losses, config.train.loss_function.name, "train.loss_function.name")
+    problems += _unknown_arguments(
+        config.train.loss_function.arguments, loss, "defaults", "train.loss_function"
+    )
+    phy = config.model.phy
+    if phy is not None:
+        models = {name: find(process_models, name, "model.phy.name") for name in phy.name}
+        options = {key for m in models.values() if m is not None for key in getattr(m, "options", ())}
+        if all(m is not None for m in models.values()):
+            problems += _unknown(phy.arguments, options | set(type(phy).model_fields), "model.phy")
+        for name, model in models.items():
+            known = parameter_names(model)
+            problems += [
+                (f"model.phy.dynamic_params.{name}: {name} has no parameter '{p}'", did_you_mean(p, known))
+                for p in phy.dynamic_params.get(name, [])
+                if known and p not in known
+            ]
+    return problems + _optimisation(config)
+
+
+def parameter_names(model: Any) -> list[str]:
+    """Return the names of a process model's parameters, as far as its class declares them."""
+    bounds = getattr(model, "parameter_bounds", None)
+    if isinstance(bounds, dict):
+        return list(bounds)
+    declared = getattr(model, "parameters", ())
+    return [p.name for p in declared] if isinstance(declared, tuple) else []
+
+
+def _unknown_arguments(given: dict[str, Any], plugin: Any, attribute: str, key: str) -> list[Problem]:
+    if plugin is None or not given:
+        return []
+    return _unknown(given, getattr(plugin, attribute, {}), key)
+
+
+def _unknown(given: Iterable[str], known: Iterable[str], key: str) -> list[Problem]:
+    known = list(known)
+    return [(f"unknown key '{key}.{name}'", did_you_mean(name, known)) for name in given if name not in known]
+
+
+def _optimisation(config: Config) -> list[Problem]:
+    """Construct optimizer and scheduler once, on one number, so that every wrong argument shows before the run."""
+    import torch
+
+    train = config.train
+    made, problems = _construct(
+        torch.optim.Optimizer,
+        torch.optim,
+        train.optimizer.name,
+        "train.optimizer",
+        {**train.optimizer.arguments},
+        given={"params": [torch.nn.Parameter(torch.zeros(1))], "lr": train.lr},
+    )
+    if train.lr_scheduler is None or made is None:
+        return problems
+    _, more = _construct(
+        torch.optim.lr_scheduler.LRScheduler,
+        torch.optim.lr_scheduler,
+        train.lr_scheduler.name,
+        "train.lr_scheduler",
+        train.lr_scheduler.arguments,
+        given={"optimizer": made},
+    )
+    return problems + more
+
+
+def _construct(
+    base: type, module: Any, name: str, key: str, arguments: dict[str, Any], given: dict[str, Any]
+) -> tuple[Any, list[Problem]]:
+    """Construct a class of a module by name, or say why that cannot be."""
+    known = [
+        n for n, c in vars(module).items() if isinstance(c, type) and issubclass(c, base) and c is not base
+    ]
+    known = [n for n in known if n not in {"LBFGS", "LRScheduler", "_LRScheduler"}]  # LBFGS needs a closure
+    if name not in known:
+        return None, [(f"{key}.name: unknown name '{name}' in {module.__name__}", did_you_mean(name, known))]
+    cls = getattr(module, name)
+    accepted = [p for p in inspect.signature(cls).parameters if p not in given]
+    problems = _unknown(arguments, accepted, key)
+    if "lr" in arguments:
+        problems = [(f"'{key}.lr' is given beside 'train.lr'", "keep 'train.lr' only")]
+    if problems:
+        return None, [
+            (f"{what} ({name} does not take it)" if "unknown" in what else what, hint)
+            for what, hint in problems
+        ]
+    try:
+        return cls(**given, **arguments), []
+    except Exception as error:  # each class raises what it likes for a bad value
+        return None, [
+            (f"{key}: {name} refuses these arguments: {error}", f"{name} takes: {', '.join(accepted)}")
+        ]

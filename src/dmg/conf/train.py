@@ -1,0 +1,92 @@
+"""The configuration block ``train`` and what hangs on it: optimizer, scheduler, loss."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator
+
+from dmg.conf.period import Period
+from dmg.conf.section import OpenSection, as_list
+
+
+class Optimizer(OpenSection):
+    """Optimizer of ``torch.optim``, with its arguments beside the name."""
+
+    name: str = Field(
+        "Adadelta", description="Any class of torch.optim; its arguments stand beside the name."
+    )
+
+
+class Scheduler(OpenSection):
+    """Learning-rate scheduler of ``torch.optim.lr_scheduler``, with its arguments beside the name."""
+
+    name: str = Field(
+        description="Any class of torch.optim.lr_scheduler; its arguments stand beside the name. It steps once per epoch."
+    )
+
+
+class LossFunction(OpenSection):
+    """Training loss, with its arguments beside the name."""
+
+    legacy: ClassVar[dict[str, str]] = {"model": "name"}
+
+    name: str = Field(description="Name of a loss; its arguments (eps, alpha, beta …) stand beside the name.")
+
+
+class Train(Period):
+    """Training: period, target, optimisation."""
+
+    legacy: ClassVar[dict[str, str]] = {"grad_threshold": "grad_clip", "learning_rate": "lr"}
+
+    target: Annotated[list[str], BeforeValidator(as_list)] = Field(
+        min_length=1, description="Variables to learn from; one name or a list."
+    )
+    target_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        {}, description="Weight of each target in the loss; 1 where not given."
+    )
+    optimizer: Optimizer = Field(default_factory=Optimizer, description="Optimizer and its arguments.")
+    lr: PositiveFloat = Field(description="Learning rate.")
+    lr_scheduler: Scheduler | None = Field(None, description="Scheduler and its arguments; null for none.")
+    loss_function: LossFunction = Field(description="Loss and its arguments.")
+    batch_size: PositiveInt = Field(description="Windows per minibatch.")
+    epochs: PositiveInt = Field(description="Epochs; training ends after this one.")
+    iterations: PositiveInt | None = Field(
+        None,
+        description="Minibatches per epoch; null for the number that sees a given day of a given site with 99 % probability.",
+    )
+    start_epoch: Annotated[int, Field(ge=0)] = Field(
+        0, description="Continue after this epoch, from the checkpoint saved there; 0 starts afresh."
+    )
+    resume: bool = Field(False, description="Continue exactly from the newest checkpoint in output_dir.")
+    save_epoch: PositiveInt = Field(1, description="A checkpoint is saved after every so many epochs.")
+    grad_clip: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="Largest global norm of the gradient; 0 is off."
+    )
+    max_bad_batches: PositiveInt = Field(
+        20, description="So many minibatches in a row with non-finite loss or gradient end the run."
+    )
+
+    @field_validator("lr_scheduler", mode="before")
+    @classmethod
+    def _no_scheduler(cls, value: Any) -> Any:
+        # Published files keep step_size and gamma listed while the name is null.
+        name = value.get("name") if isinstance(value, dict) else value
+        if name is None or (isinstance(name, str) and name.lower() == "none"):
+            return None
+        return value
+
+    @field_validator("grad_clip", mode="before")
+    @classmethod
+    def _no_clip(cls, value: Any) -> Any:
+        return 0.0 if value is None else value
+
+
+class Valid(Period):
+    """Validation during training: median NSE, early stopping, best checkpoint."""
+
+    batch_size: PositiveInt | None = Field(None, description="Sites per batch; null for test.batch_size.")
+    every: PositiveInt = Field(1, description="Validate after every so many epochs.")
+    patience: PositiveInt | None = Field(
+        None, description="Stop after so many validations without improvement; null never stops early."
+    )

@@ -1,0 +1,51 @@
+"""Small things that runs need, each in a file that says what it is; loaded when first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dmg.core.utils.dates import Dates
+    from dmg.core.utils.device import resolve_device
+    from dmg.core.utils.factory import (
+        import_data_loader,
+        import_data_sampler,
+        import_phy_model,
+        import_trainer,
+    )
+    from dmg.core.utils.initialize import initialize_config
+    from dmg.core.utils.print_config import print_config
+    from dmg.core.utils.resample_interval import format_resample_interval
+    from dmg.core.utils.seed import set_randomseed
+    from dmg.models.criterion import load_criterion
+    from dmg.models.model_handler import save_model
+    from dmg.models.neural_networks import load_nn_model
+
+_HOMES = {
+    "Dates": "dmg.core.utils.dates",
+    "format_resample_interval": "dmg.core.utils.resample_interval",
+    "import_data_loader": "dmg.core.utils.factory",
+    "import_data_sampler": "dmg.core.utils.factory",
+    "import_phy_model": "dmg.core.utils.factory",
+    "import_trainer": "dmg.core.utils.factory",
+    "initialize_config": "dmg.core.utils.initialize",
+    "load_criterion": "dmg.models.criterion",
+    "load_nn_model": "dmg.models.neural_networks",
+    "print_config": "dmg.core.utils.print_config",
+    "resolve_device": "dmg.core.utils.device",
+    "save_model": "dmg.models.model_handler",
+    "set_randomseed": "dmg.core.utils.seed",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)
