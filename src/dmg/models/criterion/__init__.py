@@ -1,0 +1,30 @@
+"""Losses. Importing this package registers them in ``dmg.registry.losses``."""
+
+from dmg.models.criterion.base import BaseCriterion
+from dmg.models.criterion.kge_batch import KgeBatchLoss
+from dmg.models.criterion.kge_norm_batch import KgeNormBatchLoss
+from dmg.models.criterion.load import load_criterion
+from dmg.models.criterion.mse import MSELoss, MseLoss
+from dmg.models.criterion.nse_batch import NseBatchLoss
+from dmg.models.criterion.nse_log_batch import NseLogBatchLoss
+from dmg.models.criterion.nse_sqrt_batch import NseSqrtBatchLoss
+from dmg.models.criterion.nse_trend_batch import NseTrendBatchLoss
+from dmg.models.criterion.range_bound import RangeBoundLoss
+from dmg.models.criterion.rmse import RmseLoss
+from dmg.models.criterion.rmse_comb import RmseCombLoss
+
+__all__ = [
+    "BaseCriterion",
+    "KgeBatchLoss",
+    "KgeNormBatchLoss",
+    "MSELoss",
+    "MseLoss",
+    "NseBatchLoss",
+    "NseLogBatchLoss",
+    "NseSqrtBatchLoss",
+    "NseTrendBatchLoss",
+    "RangeBoundLoss",
+    "RmseCombLoss",
+    "RmseLoss",
+    "load_criterion",
+]
