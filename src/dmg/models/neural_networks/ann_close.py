@@ -31,6 +31,7 @@ class AnnCloseModel(BaseNetwork):
         "hidden_size": ("hidden_size",),
         "fill_obs": ("fill_obs",),
     }
+    options: ClassVar[tuple[str, ...]] = ("fill_obs",)
 
     def __init__(self, nx: int, ny: int, hidden_size: int, fill_obs: bool = True) -> None:
         super().__init__()

@@ -25,6 +25,8 @@ class BaseNetwork(nn.Module):
         "hidden_size": ("hidden_size",),
         "dr": ("dropout",),
     }
+    #: Keys of ``model.nn`` that only this network knows; the configuration refuses others.
+    options: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def from_config(cls, config_nn: Mapping[str, Any], nx: int, ny: int, **context: Any) -> Self:

@@ -80,9 +80,7 @@ def load_nn_model(
             hint=f"derive it from {BaseNetwork.__module__}.{BaseNetwork.__name__}, "
             "or give it a classmethod from_config(config_nn, nx, ny, **context)",
         )
-    model = build(
-        config_nn, n_forcings + n_attributes, int(ny or 0), phy_model=phy_model, n_attributes=n_attributes
-    )
+    model = build(config_nn, n_forcings + n_attributes, int(ny or 0), phy_model=phy_model, n_attributes=n_attributes)
     return model if device is None else model.to(device)
 
 

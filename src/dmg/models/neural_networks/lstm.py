@@ -104,6 +104,7 @@ class LstmModel(BaseNetwork):
         "dpl": ("dpl",),
         "cache_states": ("cache_states",),
     }
+    options: ClassVar[tuple[str, ...]] = ("dpl",)
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +35,8 @@ class MlpModel(BaseNetwork):
     nx, ny
         Numbers of inputs and outputs.
     """
+
+    options: ClassVar[tuple[str, ...]] = ("activation",)
 
     def __init__(self, config: Mapping[str, Any], nx: int, ny: int) -> None:
         super().__init__()
