@@ -21,11 +21,15 @@ class Forcing:
         Unit of the values that the step expects.
     description
         What it is, for tables and file attributes.
+    low, high
+        Usual range, from which the contract tests draw.
     """
 
     name: str
     unit: str = ""
     description: str = ""
+    low: float = 0.0
+    high: float = 10.0
 
 
 @dataclass(frozen=True)

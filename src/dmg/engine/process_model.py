@@ -29,8 +29,9 @@ class ProcessModel(StandaloneCall, nn.Module):
     config
         Options of the block ``model.phy``, all optional: ``nmul`` (components, 1), ``dynamic_params`` ({class name:
         [parameter names]}), ``warmup`` (0), ``warmup_states`` (true), ``dy_drop`` (0), ``routing`` (true),
-        ``comprout`` (false), ``variables`` (order of the forcings), ``nearzero`` (1e-5), ``cache_states`` (false),
-        ``engine`` (auto).
+        ``variables`` (order of the forcings), ``nearzero`` (1e-5), ``cache_states`` (false), ``engine`` (auto).
+        ``comprout`` (route every component, then average) is accepted and changes nothing: the router is linear and
+        its kernel is shared by the components of a site.
     device
         Device of new states; forcings decide where a run takes place.
 
@@ -80,7 +81,6 @@ class ProcessModel(StandaloneCall, nn.Module):
         self.warmup = int(config.get("warmup", config.get("warm_up")) or 0)
         self.warmup_states = bool(_first(config, "warmup_states", "warm_up_states", default=True))
         self.dy_drop = float(config.get("dy_drop") or 0.0)
-        self.comprout = bool(config.get("comprout") or False)
         self.nearzero = float(_first(config, "nearzero", default=1e-5))
         self.cache_states = bool(config.get("cache_states") or False)
         self.engine = str(config.get("engine") or "auto")
@@ -127,6 +127,16 @@ class ProcessModel(StandaloneCall, nn.Module):
         return self.layout.width
 
     @property
+    def learnable_param_count1(self) -> int:
+        """Number of channels that vary in time."""
+        return len(self.layout.dynamic_channels)
+
+    @property
+    def learnable_param_count2(self) -> int:
+        """Number of channels that do not, those of the router included."""
+        return len(self.layout.static_channels)
+
+    @property
     def parameter_bounds(self) -> dict[str, list[float]]:
         """Bounds by parameter name."""
         return {p.name: [p.low, p.high] for p in self.layout.parameters}
@@ -151,8 +161,7 @@ class ProcessModel(StandaloneCall, nn.Module):
         stores = self.cold_stores(sites, dtype=dtype, device=device or self.device)
         if self.router is None:
             return ModelState(stores)
-        shape = (self.router.length - 1, sites, *([self.nmul] if self.comprout else []))
-        empty = torch.zeros(shape, dtype=dtype, device=device or self.device)
+        empty = torch.zeros(self.router.length - 1, sites, dtype=dtype, device=device or self.device)
         return ModelState(stores, dict.fromkeys(self.routed, empty))
 
     def read_forcing(self, x_dict: Mapping[str, Any]) -> Tensor:
@@ -218,8 +227,7 @@ class ProcessModel(StandaloneCall, nn.Module):
             state.stores,
             layout=layout,
             fluxes=list(wanted),
-            weights={self.total: weights} if weights is not None and self.total and not self.comprout else None,
-            components=self.comprout and self.router is not None,
+            weights={self.total: weights} if weights is not None and self.total else None,
             engine=self.engine,
         )
         if self.router is None:
@@ -229,19 +237,14 @@ class ProcessModel(StandaloneCall, nn.Module):
         series, memory = {}, {}
         for name, values in result.fluxes.items():
             if name not in self.routed:
-                series[name] = self._mean(name, values, weights)
+                series[name] = values
                 continue
             past = state.routing.get(name)
-            series[name] = self._mean(name, self.router.route(values, kernel, past), weights)
-            series[f"{name}_no_rout"] = self._mean(name, values, weights)
+            series[name] = self.router.route(values, kernel, past)
+            series[f"{name}_no_rout"] = values
             rows = self.router.length - 1
             memory[name] = extend(values, past, rows)[values.shape[0] :]
         return series, ModelState(result.stores, memory)
-
-    def _mean(self, name: str, values: Tensor, weights: Tensor | None) -> Tensor:
-        if values.ndim == 2:
-            return values
-        return (values * weights).sum(-1) if weights is not None and name == self.total else values.mean(-1)
 
     def drop_dynamics(self, raw: RawParameters) -> RawParameters:
         """Draw, in training, which dynamic parameters of which site keep their last value for the whole window."""

@@ -35,7 +35,7 @@ class Router(nn.Module, ABC):
         Parameters
         ----------
         series
-            [T, B] or [T, B, M].
+            [T, B].
         kernel
             [L, B].
         history
@@ -48,7 +48,6 @@ class Router(nn.Module, ABC):
         """
         steps, length = series.shape[0], kernel.shape[0]
         extended = extend(series, history, length - 1)
-        kernel = kernel.reshape(*kernel.shape, *[1] * (series.ndim - 2))
         routed = torch.zeros_like(series)
         for lag in range(length):
             start = length - 1 - lag

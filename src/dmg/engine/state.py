@@ -17,7 +17,7 @@ class ModelState:
     stores
         State name to tensor [B, M] (or [B, M, size] for vector states).
     routing
-        Name of a routed flux to its last L-1 unrouted rows [L-1, B] (or [L-1, B, M]); empty without a router.
+        Name of a routed flux to its last L-1 unrouted rows [L-1, B]; empty without a router.
     """
 
     stores: Mapping[str, Tensor]

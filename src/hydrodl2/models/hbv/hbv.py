@@ -34,9 +34,9 @@ class Hbv(ProcessModel):
 
     name = "HBV 1.0"
     forcings = (
-        Forcing("prcp", "mm d-1", "precipitation"),
-        Forcing("tmean", "degC", "mean air temperature"),
-        Forcing("pet", "mm d-1", "potential evapotranspiration"),
+        Forcing("prcp", "mm d-1", "precipitation", 0.0, 40.0),
+        Forcing("tmean", "degC", "mean air temperature", -15.0, 25.0),
+        Forcing("pet", "mm d-1", "potential evapotranspiration", 0.0, 8.0),
     )
     parameters = (
         Parameter("parBETA", 1.0, 6.0, "-", "shape of the recharge function"),

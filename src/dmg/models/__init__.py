@@ -1,0 +1,1 @@
+"""Networks, process models, losses, and how they are coupled."""

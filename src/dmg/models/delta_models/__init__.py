@@ -1,0 +1,6 @@
+"""Delta models: how a network and a process model are coupled."""
+
+from dmg.models.delta_models.delta_state import DeltaState
+from dmg.models.delta_models.dpl_model import DplModel
+
+__all__ = ["DeltaState", "DplModel"]

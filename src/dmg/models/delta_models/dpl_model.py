@@ -1,0 +1,229 @@
+"""Differentiable parameter learning: a network supplies the parameters of a process model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dmg.engine import ProcessModel, RawParameters
+from dmg.errors import ConfigError, StepError
+from dmg.models.delta_models.delta_state import DeltaState
+from dmg.registry import delta_models, process_models
+
+STATIC_CONVENTIONS = ("last", "held")
+
+
+@delta_models.register("DplModel")
+class DplModel(nn.Module):
+    """A network that maps forcings and attributes to parameters, and the process model that takes them.
+
+    Parameters
+    ----------
+    phy_model_name
+        Name of the process model, if it is to be built from ``config``.
+    phy_model
+        A process model: a `ProcessModel`, or any module with ``learnable_param_count`` and
+        ``forward(x_dict, parameters) -> dict``.
+    nn_model
+        A network [T, B, nx] -> [T, B, ny]. One that offers ``features`` and ``head`` computes only the channels that
+        the process model reads.
+    config
+        The block ``model``, to build what is not given.
+    device
+        Where to build it.
+
+    Examples
+    --------
+    Called with a data set alone, the model behaves as published: no state, warm-up at the start of the window. ``run``
+    goes from a full state to a full state.
+    """
+
+    def __init__(
+        self,
+        *,
+        phy_model_name: str | None = None,
+        phy_model: nn.Module | None = None,
+        nn_model: nn.Module | None = None,
+        config: Mapping[str, Any] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__()
+        if phy_model is None:
+            if phy_model_name is None or config is None:
+                raise ConfigError(
+                    "DplModel got neither a process model nor a name and a configuration to build one",
+                    hint="pass phy_model=, or phy_model_name= and config=",
+                )
+            phy_model = process_models.get(phy_model_name)(config["phy"], device)
+        if nn_model is None:
+            if config is None:
+                raise ConfigError("DplModel got no network", hint="pass nn_model=, or config= to build one")
+            from dmg.models.neural_networks import load_nn_model
+
+            nn_model = load_nn_model(config, phy_model, device=device)
+        self.phy_model = phy_model.to(device)
+        self.nn_model = nn_model.to(device)
+        if getattr(nn_model, "bounded", False) and isinstance(phy_model, ProcessModel):
+            # The network ends in a logistic, so the process model must not apply a second one.
+            phy_model.layout = replace(phy_model.layout, link="identity")
+
+    def forward(
+        self,
+        data_dict: Mapping[str, Any],
+        eval: bool = False,
+        batched: bool = False,
+        outputs: Sequence[str] | None = None,
+    ) -> dict[str, Tensor]:
+        """Run as published, without a given state; see `ProcessModel.forward`.
+
+        Parameters
+        ----------
+        data_dict
+            ``xc_nn_norm`` [T, B, nx] and what the process model reads (``x_phy``, ``muwts`` …).
+        eval
+            Run in evaluation mode and without gradient.
+        batched
+            Accepted for compatibility.
+        outputs
+            Names of the outputs to compute, all if absent.
+
+        Returns
+        -------
+        dict
+            Name to series [T - warmup, B, 1].
+        """
+        if eval:
+            return self._in_evaluation(lambda: self.forward(data_dict, outputs=outputs))
+        if not isinstance(self.phy_model, ProcessModel):
+            return self.phy_model(data_dict, self.nn_model(data_dict["xc_nn_norm"]))
+        steps = data_dict["x_phy"].shape[0]
+        raw, _ = self.raw_parameters(data_dict, self.phy_model.static_steps(steps))
+        return self.phy_model(data_dict, raw, outputs=outputs)
+
+    def run(
+        self,
+        data_dict: Mapping[str, Any],
+        state: DeltaState | None = None,
+        *,
+        static: str = "last",
+        outputs: Sequence[str] | None = None,
+    ) -> tuple[dict[str, Tensor], DeltaState]:
+        """Run from a full state to a full state.
+
+        Without a state the run starts cold and the first ``warmup`` steps are an ordinary run without gradient, with
+        the window's own parameters, whose full state is handed on; their outputs are not returned.
+
+        Parameters
+        ----------
+        data_dict
+            As for ``forward``.
+        state
+            Full state before the first step.
+        static
+            ``last``: static parameters are the network's output at the last step of the window, as in the published
+            system. ``held``: its output at the end of the spin-up, never from the future; kept in the state.
+        outputs
+            Names of the outputs to compute, all if absent.
+
+        Returns
+        -------
+        outputs
+            Name to series [T - warmup, B, 1], or [T, B, 1] if a state was given.
+        state
+            Full state after the last step.
+
+        Raises
+        ------
+        StepError
+            If the window is not longer than the warm-up, or the process model keeps no state.
+        """
+        model = self.phy_model
+        if not isinstance(model, ProcessModel):
+            raise StepError(
+                f"{type(model).__name__} is no ProcessModel and cannot be run from a state",
+                hint="derive it from dmg.engine.ProcessModel, or call the model without a state",
+            )
+        if static not in STATIC_CONVENTIONS:
+            raise ConfigError(f"static is '{static}'", hint=f"choose one of {', '.join(STATIC_CONVENTIONS)}")
+        forcing = model.read_forcing(data_dict)
+        steps, sites = forcing.shape[:2]
+        warmup = model.warmup if state is None else 0
+        if warmup >= steps:
+            raise StepError(
+                f"the window has {steps} steps, the warm-up takes {warmup} of them",
+                hint="give a longer window or a shorter model.warmup",
+            )
+        step = steps - 1 if static == "last" else max(warmup - 1, 0)
+        raw_at, memory = self.raw_parameters(data_dict, (step,), state.network if state else None)
+        raw = raw_at[step]
+        if static == "held" and state is not None and state.static is not None:
+            raw = replace(raw, static=state.static)
+        raw = model.drop_dynamics(raw)
+        process = state.process if state else model.cold_state(sites, dtype=forcing.dtype, device=forcing.device)
+        if warmup:
+            with torch.no_grad():
+                wanted = [
+                    n for n in model.routed if outputs is None or n in {o.removesuffix("_no_rout") for o in outputs}
+                ]
+                _, process = model.run(forcing[:warmup], raw.window(0, warmup), process, outputs=wanted)
+        series, process = model.run(
+            forcing[warmup:], raw.window(warmup, steps), process, outputs=outputs, weights=data_dict.get("muwts")
+        )
+        extra = model.derived(series)
+        result = {name: values.unsqueeze(-1) for name, values in series.items()} | extra
+        return result, DeltaState(memory, raw.static, process)
+
+    def raw_parameters(
+        self, data_dict: Mapping[str, Any], static_steps: Sequence[int], memory: Any = None
+    ) -> tuple[dict[int, RawParameters], Any]:
+        """Run the network.
+
+        Parameters
+        ----------
+        data_dict
+            ``xc_nn_norm``; ``x_nn_norm`` and ``c_nn_norm`` for a network with separate inputs.
+        static_steps
+            Steps at which static parameters are read.
+        memory
+            Hidden state before the first step.
+
+        Returns
+        -------
+        raw
+            Step to parameters.
+        memory
+            Hidden state after the last step; None without one.
+        """
+        layout, network = self.phy_model.layout, self.nn_model
+        if len(getattr(network, "inputs", ())) > 1:
+            dynamic, static = network(*(data_dict[key] for key in network.inputs))
+            return dict.fromkeys(static_steps, RawParameters(dynamic, static)), None
+        if not hasattr(network, "features"):
+            return self.phy_model.split(network(data_dict["xc_nn_norm"]), static_steps), None
+        hidden, memory = network.features(data_dict["xc_nn_norm"], memory)
+        dynamic = network.head(hidden, layout.dynamic_channels)
+        return {
+            step: RawParameters(dynamic, network.head(hidden[step], layout.static_channels)) for step in static_steps
+        }, memory
+
+    def physical_parameters(self, data_dict: Mapping[str, Any], static: str = "last") -> dict[str, Tensor]:
+        """Return the learned parameters in their units: static [B, M], dynamic [T, B, M], of the router [B]."""
+        steps = data_dict["x_phy"].shape[0]
+        step = steps - 1 if static == "last" else max(self.phy_model.warmup - 1, 0)
+        raw = self._in_evaluation(lambda: self.raw_parameters(data_dict, (step,))[0][step])
+        with torch.no_grad():
+            return self.phy_model.physical_parameters(raw)
+
+    def _in_evaluation(self, call: Any) -> Any:
+        """Call in evaluation mode without gradient, and restore the mode."""
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                return call()
+        finally:
+            self.train(was_training)

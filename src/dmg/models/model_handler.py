@@ -1,0 +1,237 @@
+"""One module that holds every model of a run: networks, process models, their losses and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from dmg.errors import RunError
+from dmg.models.delta_models import DeltaState, DplModel
+from dmg.models.neural_networks import load_nn_model
+from dmg.models.wrappers import NnModel
+from dmg.registry import process_models
+
+if TYPE_CHECKING:
+    from dmg.conf.config import Config
+
+
+class ModelHandler(nn.Module):
+    """The models of a configuration, run, scored, saved and loaded together.
+
+    Parameters
+    ----------
+    config
+        The configuration, as a dict or typed.
+    device
+        Where the models live; that of the configuration if absent.
+    verbose
+        Print the losses of each model.
+
+    Attributes
+    ----------
+    models
+        Name of the process model (or of the network, if there is none) to the coupled model.
+    output_dict
+        What the last call returned.
+    loss_dict
+        Name of a model to its last loss.
+    state
+        Name of a model to its full state after the last call.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any] | Config,
+        device: torch.device | str | None = None,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__()
+        from dmg.conf.config import as_config
+
+        self.config = config = as_config(config)
+        self.device = torch.device(device or config.device)
+        self.verbose = verbose
+        self.models = nn.ModuleDict(self._build())
+        self.output_dict: dict[str, dict[str, Tensor]] = {}
+        self.loss_dict: dict[str, float] = dict.fromkeys(self.models, 0.0)
+        self.state: dict[str, DeltaState] = {}
+        self.epoch = 0
+
+    def _build(self) -> dict[str, nn.Module]:
+        model = self.config.model
+        if model.phy is None:
+            network = load_nn_model({"model": model.model_dump(), "train": {"target": self.config.train.target}})
+            wrapper = NnModel(
+                target_names=self.config.train.target, model=network, config=model.model_dump(), device=self.device
+            )
+            return {model.nn.name: wrapper}
+        options = model.phy.model_dump() | {"engine": self.config.engine}
+        built = {}
+        for name in model.phy.name:
+            process = process_models.get(name)(options, self.device)
+            network = load_nn_model(model, process)
+            built[name] = DplModel(phy_model=process, nn_model=network, device=self.device)
+        return built
+
+    @property
+    def model_dict(self) -> nn.ModuleDict:
+        """The models by name, under the published attribute."""
+        return self.models
+
+    def forward(
+        self,
+        dataset: Mapping[str, Any],
+        eval: bool = False,
+        state: Mapping[str, DeltaState] | None = None,
+        static: str = "last",
+        outputs: Sequence[str] | None = None,
+    ) -> dict[str, dict[str, Tensor]]:
+        """Run every model from a full state, cold if none is given.
+
+        Parameters
+        ----------
+        dataset
+            A batch; without ``state`` its first ``warmup`` steps spin the models up.
+        eval
+            Run in evaluation mode and without gradient.
+        state
+            Name of a model to its full state, as ``self.state`` holds it after a call.
+        static
+            ``last`` or ``held``: see `DplModel.run`.
+        outputs
+            Names of outputs to compute, all if absent.
+
+        Returns
+        -------
+        dict
+            Name of the model to its outputs, name to series [T - warmup, B, 1].
+        """
+        if eval:
+            self.eval()
+            with torch.no_grad():
+                return self.forward(dataset, state=state, static=static, outputs=outputs)
+        self.output_dict, self.state = {}, {}
+        for name, model in self.models.items():
+            before = state.get(name) if state else None
+            self.output_dict[name], self.state[name] = model.run(dataset, before, static=static, outputs=outputs)
+        return self.output_dict
+
+    def calc_loss(
+        self, batch: Mapping[str, Any], loss_func: nn.Module | Mapping[str, nn.Module] | None = None
+    ) -> Tensor:
+        """Return the loss of the last outputs, summed over targets (with their weights) and models.
+
+        Parameters
+        ----------
+        batch
+            ``target`` [T - warmup, B, K] and, for losses that scale by site, ``batch_sample``.
+        loss_func
+            A loss, or target name to loss; the one of the configuration, scaled by this batch, if absent.
+        """
+        train = self.config.train
+        total = torch.zeros((), device=self.device)
+        for name, output in self.output_dict.items():
+            loss = torch.zeros((), device=self.device)
+            for k, target in enumerate(train.target):
+                if target not in output:
+                    raise RunError(
+                        f"{name} returns no '{target}'",
+                        where="train.target",
+                        hint=f"targets can be {', '.join(output)}",
+                    )
+                observed = batch["target"][..., k : k + 1]
+                criterion = loss_func[target] if isinstance(loss_func, Mapping) else loss_func
+                sites = batch.get("batch_sample")
+                if criterion is None:
+                    from dmg.models.criterion import load_criterion
+
+                    criterion = load_criterion(observed, train.loss_function, device=self.device)
+                    sites = None
+                weight = train.target_weights.get(target, 1.0)
+                loss = loss + weight * criterion(output[target], observed, sample_ids=sites)
+            self.loss_dict[name] = float(loss.detach())
+            if self.verbose:
+                print(f"{name} loss: {self.loss_dict[name]:.6f}")
+            total = total + loss
+        return total
+
+    def get_parameters(self) -> list[nn.Parameter]:
+        """Return everything that is trained."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def get_states(self) -> dict[str, DeltaState]:
+        """Return the full states after the last call, name of the model to state."""
+        return dict(self.state)
+
+    def weights_path(self, name: str, epoch: int, folder: str | Path | None = None) -> Path:
+        """Return the file of a model's weights after an epoch."""
+        return Path(folder or self.config.model_dir) / f"{name.lower()}_ep{epoch}.safetensors"
+
+    def save_model(self, epoch: int, folder: str | Path | None = None) -> list[Path]:
+        """Write the weights of every model, atomically, and return the files."""
+        from safetensors.torch import save_file
+
+        from dmg.core.utils.atomic import atomic_write
+
+        paths = []
+        for name, model in self.models.items():
+            path = self.weights_path(name, epoch, folder)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+            with atomic_write(path) as temporary:
+                save_file(weights, temporary, metadata={"model": name, "epoch": str(epoch)})
+            paths.append(path)
+        self.epoch = epoch
+        return paths
+
+    def load_model(self, epoch: int, folder: str | Path | None = None) -> None:
+        """Load the weights of every model after an epoch.
+
+        Published ``.pt`` files (plain state dicts) are read where there is no ``.safetensors``, without executing code.
+
+        Raises
+        ------
+        RunError
+            If a file is missing or does not fit the model; nothing is changed then.
+        """
+        found = {name: self._read_weights(self.weights_path(name, epoch, folder)) for name in self.models}
+        for name, (path, weights) in found.items():
+            _check_fit(self.models[name].state_dict(), weights, path)
+        for name, (_, weights) in found.items():
+            self.models[name].load_state_dict(weights)
+        self.epoch = epoch
+
+    def _read_weights(self, path: Path) -> tuple[Path, dict[str, Tensor]]:
+        published = path.with_suffix(".pt")
+        if path.is_file():
+            from safetensors.torch import load_file
+
+            return path, load_file(path, device=str(self.device))
+        if published.is_file():
+            return published, torch.load(published, map_location=self.device, weights_only=True)
+        there = sorted(p.name for p in path.parent.glob("*_ep*")) if path.parent.is_dir() else []
+        raise RunError(
+            f"there are no weights '{path.name}' to load",
+            where=str(path.parent),
+            hint=f"found {', '.join(there)}" if there else "train first, or give pretrained_model_dir",
+        )
+
+
+def _check_fit(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse weights that do not fit the model, naming the first difference."""
+    for key, value in wanted.items():
+        if key not in got:
+            raise RunError(f"the weights have no '{key}'", where=str(path), hint="use the configuration of that run")
+        if got[key].shape != value.shape:
+            raise RunError(
+                f"'{key}' has shape {tuple(got[key].shape)} in the file, {tuple(value.shape)} in the model",
+                where=str(path),
+                hint="use the configuration of that run",
+            )
+    for key in got:
+        if key not in wanted:
+            raise RunError(f"the weights have '{key}', the model has not", where=str(path))

@@ -1,0 +1,12 @@
+"""Every registered process model obeys every law."""
+
+import pytest
+
+from dmg.registry import process_models
+from dmg.testing import LAWS
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("name", process_models.names())
+def test_law(name, law):
+    law(process_models.get(name))
