@@ -150,7 +150,7 @@ def open_file(path: str | Path) -> xr.Dataset:
     if is_zarr and not any((path / mark).exists() for mark in (".zgroup", ".zmetadata", "zarr.json")):
         raise DataError("the directory is not a Zarr store", where=str(path))
     try:
-        return xr.open_dataset(path, engine="zarr" if is_zarr else "h5netcdf")
+        return xr.open_dataset(path, engine="zarr" if is_zarr else "h5netcdf", decode_timedelta=False)
     except Exception as error:
         raise DataError(
             f"cannot read it as {'Zarr' if is_zarr else 'NetCDF-4'}: {error}",

@@ -1,0 +1,62 @@
+"""What a field knows about its variable names: units, other spellings, numbers of categories.
+
+Tables rarely say what unit a column has. A domain package registers a :class:`Vocabulary` for the names of its data
+sets (``dmg.registry.vocabularies``); converters ask it where a file is silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from dmg.registry import vocabularies
+
+UNKNOWN = "unknown"
+"""Unit of an attribute that neither its file nor a vocabulary knows; conversion of it is refused."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The names of one data set or field.
+
+    Attributes
+    ----------
+    units
+        Unit by variable name.
+    aliases
+        Other spelling to the name used here.
+    categories
+        Numbers of the labels of a categorical attribute, by attribute name; the label ``""`` is what a missing
+        label means, where that is a category of its own.
+    nonnegative
+        Variables that cannot be negative.
+    """
+
+    units: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    categories: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    nonnegative: frozenset[str] = frozenset()
+
+
+def known_unit(name: str) -> str | None:
+    """Return the unit of a variable of that name, if a vocabulary has it."""
+    return next((v.units[name] for v in _all() if name in v.units), None)
+
+
+def preferred_name(name: str) -> str:
+    """Return the name that the vocabularies use for a spelling; the name itself by default."""
+    return next((v.aliases[name] for v in _all() if name in v.aliases), name)
+
+
+def category_numbers(name: str) -> Mapping[str, int] | None:
+    """Return the numbers of the labels of a categorical attribute, if a vocabulary has them."""
+    return next((v.categories[name] for v in _all() if name in v.categories), None)
+
+
+def is_nonnegative(name: str) -> bool:
+    """Return whether a variable of that name cannot be negative."""
+    return any(name in v.nonnegative for v in _all())
+
+
+def _all() -> Iterator[Vocabulary]:
+    return (vocabularies.get(name) for name in vocabularies.names())
