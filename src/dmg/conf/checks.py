@@ -48,9 +48,7 @@ def _periods(config: Config) -> list[Problem]:
     first, last = _record(config)
     problems: list[Problem] = []
     if first and last and parse_date(first) >= parse_date(last):
-        problems.append(
-            (f"observations: start_time {first} is not before end_time {last}", "correct the dates")
-        )
+        problems.append((f"observations: start_time {first} is not before end_time {last}", "correct the dates"))
     for block in ("train", "valid", "test", "sim"):
         period = getattr(config, block)
         if period is None or (block == "sim" and config.mode != "sim"):
@@ -61,9 +59,7 @@ def _periods(config: Config) -> list[Problem]:
                 (f"{block}.start_time {period.start_time} lies before {record}", f"{first} is the earliest")
             )
         if last and period.end > parse_date(last):
-            problems.append(
-                (f"{block}.end_time {period.end_time} lies behind {record}", f"{last} is the latest")
-            )
+            problems.append((f"{block}.end_time {period.end_time} lies behind {record}", f"{last} is the latest"))
     return problems
 
 
@@ -81,8 +77,8 @@ def _window(config: Config) -> list[Problem]:
     start = format_date(config.train.start - timedelta(days=before))
     return [
         (
-            f"a training window of model.warmup {warmup} + model.rho {rho} = {rho + warmup} days does not fit into the "
-            f"{days + before} days from {start} to {config.train.end_time}",
+            f"a training window of model.warmup {warmup} + model.rho {rho} = {rho + warmup} days does not "
+            f"fit into the {days + before} days from {start} to {config.train.end_time}",
             "shorten model.rho or model.warmup, or lengthen train.start_time … train.end_time",
         )
     ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
+from dmg.conf.derive import folders, hand_down
 from dmg.conf.explain import explain
 from dmg.conf.model import Model
 from dmg.conf.observations import Observations
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 DERIVED_TIMES = ("train_time", "test_time", "sim_time", "all_time", "experiment_time")
-_DERIVED_DIRS = {"model_dir": "model", "plot_dir": "plots", "sim_dir": "sim", "log_dir": "logs"}
 
 
 class Config(Section):
@@ -41,25 +40,17 @@ class Config(Section):
         description="Name of this experiment; null for an unnamed run, whose folder bears date and time.",
     )
     run_dir: str | None = Field(None, description="Folder of this run, instead of output/<name>/….")
-    mode: Literal["train", "test", "train_test", "sim"] = Field(
-        "train_test", description="What the run does."
-    )
+    mode: Literal["train", "test", "train_test", "sim"] = Field("train_test", description="What the run does.")
     do_tune: bool = Field(False, description="Kept for published files; must be false.")
-    overwrite: bool = Field(
-        False, description="Write into the folder of a named experiment that has results already."
-    )
-    multimodel_type: Literal["none"] | None = Field(
-        None, description="Kept for published files; none or null."
-    )
+    overwrite: bool = Field(False, description="Write into the folder of a named experiment that has results already.")
+    multimodel_type: Literal["none"] | None = Field(None, description="Kept for published files; none or null.")
     seed: NonNegativeInt | None = Field(
         0, description="Seed of every random number; null for a run that cannot be repeated."
     )
     logging: Literal["tensorboard"] | None = Field(
         None, description="Where the course of training is logged beside the table."
     )
-    cache_states: bool = Field(
-        False, description="Start an evaluation from the states that the one before left."
-    )
+    cache_states: bool = Field(False, description="Start an evaluation from the states that the one before left.")
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = Field(
         "auto", description="auto (cuda where there is one, then cpu), cpu, cuda or mps."
     )
@@ -71,11 +62,11 @@ class Config(Section):
     trainer: str = Field("Trainer", description="Trainer class.")
     output_dir: str | None = Field(
         None,
-        description="Folder for all results; null for output/<name>/… below the folder where the run is started.",
+        description="Folder for all results; null for output/<name>/… where the run is started.",
     )
     model_dir: str | None = Field(
         None,
-        description="Weights and normalisation, output_dir/model. Any other folder given here is pretrained_model_dir.",
+        description="Weights and normalisation, output_dir/model; another folder is taken as pretrained_model_dir.",
     )
     pretrained_model_dir: str | None = Field(
         None, description="Folder with weights and normalisation to test, simulate with, or fine-tune."
@@ -84,9 +75,7 @@ class Config(Section):
     sim_dir: str | None = Field(None, description="Simulated fluxes; output_dir/sim.")
     log_dir: str | None = Field(None, description="Logs; output_dir/logs.")
     load_state_path: str | None = Field(None, description="State file to start a test or simulation from.")
-    load_epoch: NonNegativeInt = Field(
-        0, description="Epoch of the pretrained weights; 0 takes the best or newest."
-    )
+    load_epoch: NonNegativeInt = Field(0, description="Epoch of the pretrained weights; 0 takes the best or newest.")
     train: Train = Field(description="Training.")
     valid: Valid | None = Field(None, description="Validation during training; null for none.")
     test: Test = Field(description="Evaluation.")
@@ -99,10 +88,11 @@ class Config(Section):
     def _settle(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        values = {key: value for key, value in values.items() if key not in DERIVED_TIMES}
+        values = cls.present_spelling({key: v for key, v in values.items() if key not in DERIVED_TIMES})
         if trained := values.pop("trained_model", None):
             values.setdefault("pretrained_model_dir", trained)
-        return _folders(_hand_down(values))
+        family = cls._folder_name(str(values.get("name") or cls.model_fields["name"].default))
+        return folders(hand_down(values), family)
 
     @field_validator("name", mode="before")
     @classmethod
@@ -178,14 +168,15 @@ def as_config(config: dict[str, Any] | DictConfig | Config) -> Config:
     Parameters
     ----------
     config
-        A ``Config`` (returned as it is), a Hydra tree, or a dict with the published keys; derived keys and legacy
-        spellings are accepted, so that what ``initialize_config`` returned can be changed and handed back.
+        A ``Config`` (returned as it is), a Hydra tree, or a dict with the published keys; derived keys and
+        legacy spellings are accepted, so that what ``initialize_config`` returned can be changed and handed
+        back.
 
     Raises
     ------
     ConfigError
-        For unknown keys (with the closest known one), wrong values, periods outside the record, unknown names of
-        plug-ins or arguments that a plug-in does not take, and for a device that this machine lacks.
+        For unknown keys (with the closest known one), wrong values, periods outside the record, unknown names
+        of plug-ins, arguments that a plug-in does not take, and a device that this machine lacks.
     """
     if isinstance(config, Config):
         return config
@@ -206,53 +197,3 @@ def as_config(config: dict[str, Any] | DictConfig | Config) -> Config:
         raise explain(error, Config) from None
     check(checked)
     return checked.model_copy(update={"device": resolve_device(checked.device, checked.gpu_id)})
-
-
-def _hand_down(values: dict[str, Any]) -> dict[str, Any]:
-    """Give phy and nn the keys that process models and networks read from their own block."""
-    model = values.get("model")
-    if not isinstance(model, dict):
-        return values
-    model = dict(model)
-    caches = {"cache_states": ("cache_states", values.get("cache_states") or False)}
-    warmup = {
-        "warmup": (
-            "model.warmup",
-            next((model[k] for k in ("warmup", "warm_up") if model.get(k) is not None), 0),
-        )
-    }
-    for block, keys in (("phy", {**warmup, **caches}), ("nn", caches), ("phy_model", {**warmup, **caches})):
-        if not isinstance(model.get(block), dict):
-            continue
-        model[block] = dict(model[block])
-        for key, (source, value) in keys.items():
-            own = next(
-                (model[block].pop(k) for k in (key, "warm_up") if model[block].get(k) is not None), value
-            )
-            if own != value:
-                raise ConfigError(
-                    f"'{source}' is {value!r} but 'model.{block}.{key}' is {own!r}",
-                    hint=f"set '{source}' only",
-                )
-            model[block][key] = value
-    return {**values, "model": model}
-
-
-def _folders(values: dict[str, Any]) -> dict[str, Any]:
-    """Derive the folders of a run; a model_dir of another run becomes pretrained_model_dir."""
-    values = {Config.legacy.get(k, k) if k in ("out_path", "model_path") else k: v for k, v in values.items()}
-    output = values.get("output_dir") or values.get("run_dir")
-    if not output:
-        family = Config._folder_name(str(values.get("name") or "dmg"))
-        output = f"output/{family}/experiments/{values.get('exp_name') or 'default'}"
-    output = str(output).rstrip("/") or "/"
-    given = {key: str(values[key]).rstrip("/") for key in _DERIVED_DIRS if values.get(key)}
-    parents = {PurePath(path).parent for path in given.values()}
-    stale = len(given) == len(_DERIVED_DIRS) and len(parents) == 1  # derived earlier, from another output_dir
-    derived = {key: f"{output}/{sub}" for key, sub in _DERIVED_DIRS.items()}
-    if stale:
-        given = {}
-    own_model = given.pop("model_dir", derived["model_dir"])
-    if own_model != derived["model_dir"] and not values.get("pretrained_model_dir"):
-        values["pretrained_model_dir"] = own_model
-    return {**values, "output_dir": output, **derived, **given}

@@ -79,9 +79,7 @@ def _problem(detail: Any, model: type[BaseModel]) -> tuple[str, str | None]:
     if kind == "literal_error":
         expected = detail["ctx"]["expected"]
         choices = [part.strip(" '") for part in expected.replace(" or ", ",").split(",")]
-        return f"{key}: {value!r} is not one of {expected}", did_you_mean(str(value), choices).split(
-            " known:"
-        )[0]
+        return f"{key}: {value!r} is not one of {expected}", did_you_mean(str(value), choices).split(" known:")[0]
     return f"{key}: {detail['msg']} (given: {value!r})", None
 
 

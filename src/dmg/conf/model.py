@@ -28,15 +28,13 @@ class Phy(OpenSection):
     )
     dynamic_params: dict[str, Names] = Field(
         {},
-        description="Parameters that vary in time, by model: {Hbv: [parBETA, parBETAET]}; the others are static.",
+        description="Parameters that vary in time, by model: {Hbv: [parBETA, parBETAET]}. Others are static.",
     )
-    nmul: PositiveInt = Field(
-        1, description="Component simulations per site; their mean is the site's output."
-    )
+    nmul: PositiveInt = Field(1, description="Component simulations per site; their mean is the site's output.")
     warmup_states: bool = Field(
         True,
-        description="With a direct call of the model: true spins the states up without gradient, false runs through "
-        "the warm-up with gradient and drops it.",
+        description="In a direct call of the model, true spins the states up without gradient; false runs "
+        "through the warm-up with gradient and drops it.",
     )
     warmup: NonNegativeInt | None = Field(None, description="Set from model.warmup.")
     dy_drop: Fraction = Field(
@@ -45,12 +43,11 @@ class Phy(OpenSection):
     routing: bool = Field(True, description="Route the runoff through the unit hydrograph.")
     comprout: bool = Field(False, description="Route every component before the mean instead of the mean.")
     nearzero: Annotated[float, Field(gt=0)] = Field(1e-5, description="Floor of stores that are divided by.")
-    variables: Names = Field([], description="Fluxes to return; empty for all of them.")
+    variables: Names = Field([], description="Order of the forcings in x_phy; empty for the model's own.")
     forcings: Names = Field([], description="Forcings of the process model, matched by name.")
     attributes: Names = Field([], description="Attributes of the process model, matched by name.")
-    ad_efficient: bool | None = Field(
-        None, description="Kept for published files; the engine needs no such switch."
-    )
+    engine: str | None = Field(None, description="Set from engine.")
+    ad_efficient: bool | None = Field(None, description="Kept for published files; the engine needs no such switch.")
     cache_states: bool | None = Field(None, description="Set from cache_states.")
 
     @field_validator("dynamic_params", mode="before")
@@ -67,6 +64,7 @@ class Nn(OpenSection):
     name: str = Field("LstmModel", description="Network class.")
     hidden_size: PositiveInt | None = Field(None, description="Width of the hidden layers.")
     dropout: Fraction | None = Field(None, description="Dropout probability.")
+    activation: str | None = Field(None, description="MlpModel: activation of the hidden layers.")
     out_size: PositiveInt | None = Field(
         None, description="Outputs of a network without process model; null for the number of targets."
     )
@@ -74,12 +72,8 @@ class Nn(OpenSection):
     mlp_hidden_size: PositiveInt | None = Field(None, description="LstmMlpModel: width of the MLP.")
     lstm_dropout: Fraction | None = Field(None, description="LstmMlpModel: dropout of the LSTM.")
     mlp_dropout: Fraction | None = Field(None, description="LstmMlpModel: dropout of the MLP.")
-    out_size1: PositiveInt | None = Field(
-        None, description="LstmMlpModel: outputs of the LSTM; null asks the model."
-    )
-    out_size2: PositiveInt | None = Field(
-        None, description="LstmMlpModel: outputs of the MLP; null asks the model."
-    )
+    out_size1: PositiveInt | None = Field(None, description="LstmMlpModel: outputs of the LSTM; null asks the model.")
+    out_size2: PositiveInt | None = Field(None, description="LstmMlpModel: outputs of the MLP; null asks the model.")
     forcings: Names = Field([], description="Forcings that the network sees.")
     attributes: Names = Field([], description="Attributes that the network sees.")
     cache_states: bool | None = Field(None, description="Set from cache_states.")
@@ -94,8 +88,8 @@ class Model(Section):
     warmup: NonNegativeInt = Field(0, description="Warm-up steps before a window or period.")
     static: Literal["last", "held"] = Field(
         "held",
-        description="Which output of the network is a static parameter in simulation: that of the last step, or that "
-        "of the end of the spin-up, held. Training always takes the last; evaluation reports both.",
+        description="Which output of the network is a static parameter in simulation: that of the last step, or "
+        "that of the end of the spin-up, held. Training always takes the last; evaluation reports both.",
     )
     use_log_norm: Names = Field([], description="Variables normalised as log10(sqrt(x) + 0.1).")
     flow_regime: Literal["low", "high"] | None = Field(

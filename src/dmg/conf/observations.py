@@ -24,21 +24,15 @@ class Observations(Section):
     name: str = Field("sample", description="Name of the data set; `sample` is generated and needs no file.")
     data_path: str | None = Field(
         None,
-        description="Canonical store, NetCDF or Zarr; `dmg data netcdf`, `table`, `camels-us` or `pickle` writes one.",
+        description="Canonical store, NetCDF or Zarr; `dmg data netcdf` (or table, camels-us, pickle) writes one.",
     )
     start_time: Date | None = Field(None, description="First day of the record; null for the store's own.")
     end_time: Date | None = Field(None, description="Last day of the record; null for the store's own.")
     all_forcings: Names = Field([], description="Forcings of the data set; empty for whatever the store has.")
-    all_attributes: Names = Field(
-        [], description="Attributes of the data set; empty for whatever the store has."
-    )
+    all_attributes: Names = Field([], description="Attributes of the data set; empty for whatever the store has.")
     gage_info: str | None = Field(None, description="Array file of site ids in the order of the store.")
-    subset_path: str | None = Field(
-        None, description="JSON list or text file of the site ids to use; null for all."
-    )
+    subset_path: str | None = Field(None, description="JSON list or text file of the site ids to use; null for all.")
     area_name: str | None = Field(None, description="Attribute with the area of a site in km².")
-    prcp_mean_name: str | None = Field(
-        None, description="Attribute with the mean precipitation of a site in mm/d."
-    )
+    prcp_mean_name: str | None = Field(None, description="Attribute with the mean precipitation of a site in mm/d.")
     target_unit: Unit = Field("ft3/s", description="Unit of streamflow where the store names none.")
     sample: Sample | None = Field(None, description="Settings of the generator, where `name` is `sample`.")

@@ -33,11 +33,14 @@ def plugin_problems(config: Config) -> list[Problem]:
     find(samplers, config.data_sampler, "data_sampler")
     find(trainers, config.trainer, "trainer")
     network = find(networks, config.model.nn.name, "model.nn.name")
-    problems += _unknown_arguments(config.model.nn.arguments, network, "options", "model.nn")
+    if network is not None:
+        read = {key for keys in getattr(network, "config_keys", {}).values() for key in keys}
+        known = {*type(config.model.nn).model_fields, *read, *getattr(network, "options", ())}
+        problems += _unknown(config.model.nn.arguments, known, "model.nn")
     loss = find(losses, config.train.loss_function.name, "train.loss_function.name")
-    problems += _unknown_arguments(
-        config.train.loss_function.arguments, loss, "defaults", "train.loss_function"
-    )
+    if loss is not None:
+        known = getattr(loss, "defaults", {})
+        problems += _unknown(config.train.loss_function.arguments, known, "train.loss_function")
     phy = config.model.phy
     if phy is not None:
         models = {name: find(process_models, name, "model.phy.name") for name in phy.name}
@@ -59,23 +62,21 @@ def parameter_names(model: Any) -> list[str]:
     bounds = getattr(model, "parameter_bounds", None)
     if isinstance(bounds, dict):
         return list(bounds)
-    declared = getattr(model, "parameters", ())
-    return [p.name for p in declared] if isinstance(declared, tuple) else []
-
-
-def _unknown_arguments(given: dict[str, Any], plugin: Any, attribute: str, key: str) -> list[Problem]:
-    if plugin is None or not given:
-        return []
-    return _unknown(given, getattr(plugin, attribute, {}), key)
+    return [p.name for p in getattr(model, "parameter_table", ())]
 
 
 def _unknown(given: Iterable[str], known: Iterable[str], key: str) -> list[Problem]:
     known = list(known)
-    return [(f"unknown key '{key}.{name}'", did_you_mean(name, known)) for name in given if name not in known]
+    none = "it takes no arguments"
+    return [
+        (f"unknown key '{key}.{name}'", did_you_mean(name, known) if known else none)
+        for name in given
+        if name not in known
+    ]
 
 
 def _optimisation(config: Config) -> list[Problem]:
-    """Construct optimizer and scheduler once, on one number, so that every wrong argument shows before the run."""
+    """Construct optimizer and scheduler once, on one number, so that wrong arguments show before the run."""
     import torch
 
     train = config.train
@@ -104,9 +105,7 @@ def _construct(
     base: type, module: Any, name: str, key: str, arguments: dict[str, Any], given: dict[str, Any]
 ) -> tuple[Any, list[Problem]]:
     """Construct a class of a module by name, or say why that cannot be."""
-    known = [
-        n for n, c in vars(module).items() if isinstance(c, type) and issubclass(c, base) and c is not base
-    ]
+    known = [n for n, c in vars(module).items() if isinstance(c, type) and issubclass(c, base) and c is not base]
     known = [n for n in known if n not in {"LBFGS", "LRScheduler", "_LRScheduler"}]  # LBFGS needs a closure
     if name not in known:
         return None, [(f"{key}.name: unknown name '{name}' in {module.__name__}", did_you_mean(name, known))]
@@ -117,12 +116,9 @@ def _construct(
         problems = [(f"'{key}.lr' is given beside 'train.lr'", "keep 'train.lr' only")]
     if problems:
         return None, [
-            (f"{what} ({name} does not take it)" if "unknown" in what else what, hint)
-            for what, hint in problems
+            (f"{what} ({name} does not take it)" if "unknown" in what else what, hint) for what, hint in problems
         ]
     try:
         return cls(**given, **arguments), []
     except Exception as error:  # each class raises what it likes for a bad value
-        return None, [
-            (f"{key}: {name} refuses these arguments: {error}", f"{name} takes: {', '.join(accepted)}")
-        ]
+        return None, [(f"{key}: {name} refuses these arguments: {error}", f"{name} takes: {', '.join(accepted)}")]

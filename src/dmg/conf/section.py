@@ -18,17 +18,18 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
     legacy: ClassVar[dict[str, str]] = {}
 
-    @model_validator(mode="before")
     @classmethod
-    def _present_spelling(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or not cls.legacy.keys() & values.keys():
-            return values
+    def present_spelling(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the values of a block with the present spelling of every key.
+
+        Raises
+        ------
+        ConfigError
+            If a key is given under both spellings, with different values.
+        """
         values = dict(values)
         for old, new in cls.legacy.items():
-            if old not in values:
-                continue
-            value = values.pop(old)
-            if value is None:
+            if (value := values.pop(old, None)) is None:
                 continue
             if values.get(new) not in (None, value):
                 raise ConfigError(
@@ -38,11 +39,16 @@ class Section(BaseModel):
             values[new] = value
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _present_spelling(cls, values: Any) -> Any:
+        return cls.present_spelling(values) if isinstance(values, dict) else values
+
 
 class OpenSection(Section):
     """A named plug-in with its own arguments beside ``name``.
 
-    The arguments are checked against what the plug-in declares once the whole tree is known (``dmg.conf.checks``).
+    The arguments are checked against what the plug-in declares once the tree is whole (``dmg.conf.plugins``).
     Arguments that are null count as not given: published files list ``step_size: null`` for every scheduler.
     """
 

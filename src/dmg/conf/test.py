@@ -18,9 +18,7 @@ class Test(Period):
 
     __test__ = False
 
-    name: Literal["temporal"] | None = Field(
-        None, description="Kind of test: another period than the training's."
-    )
+    name: Literal["temporal"] | None = Field(None, description="Kind of test: another period than the training's.")
     type: Literal["temporal"] = Field("temporal", description="Kind of test, as `name`.")
     batch_size: PositiveInt = Field(description="Sites per batch in evaluation.")
     test_epoch: Annotated[int, Field(ge=0)] = Field(
@@ -28,15 +26,13 @@ class Test(Period):
     )
     warmup: Literal["before", "inside"] = Field(
         "before",
-        description="Where the warm-up of the evaluation lies: before start_time (as far as the record allows, so that "
-        "every day is scored) or inside the period (its first model.warmup days are not scored).",
+        description="Where the warm-up of the evaluation lies: before start_time (as far as the record allows, so "
+        "that every day is scored) or inside the period (its first model.warmup days are not scored).",
     )
-    holdout_sites: Annotated[Annotated[int, Field(ge=0)] | list[str] | None, BeforeValidator(_site_ids)] = (
-        Field(
-            None,
-            description="Sites that take no part in training and statistics but are evaluated: a number (drawn with the "
-            "seed) or a list of site ids.",
-        )
+    holdout_sites: Annotated[Annotated[int, Field(ge=0)] | list[str] | None, BeforeValidator(_site_ids)] = Field(
+        None,
+        description="Sites that take no part in training and statistics but are evaluated: a number (drawn "
+        "with the seed) or a list of site ids.",
     )
 
 

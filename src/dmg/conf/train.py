@@ -13,16 +13,14 @@ from dmg.conf.section import OpenSection, as_list
 class Optimizer(OpenSection):
     """Optimizer of ``torch.optim``, with its arguments beside the name."""
 
-    name: str = Field(
-        "Adadelta", description="Any class of torch.optim; its arguments stand beside the name."
-    )
+    name: str = Field("Adadelta", description="Any class of torch.optim; its arguments stand beside the name.")
 
 
 class Scheduler(OpenSection):
     """Learning-rate scheduler of ``torch.optim.lr_scheduler``, with its arguments beside the name."""
 
     name: str = Field(
-        description="Any class of torch.optim.lr_scheduler; its arguments stand beside the name. It steps once per epoch."
+        description="Any class of torch.optim.lr_scheduler, stepped once per epoch; arguments stand beside the name."
     )
 
 
@@ -53,16 +51,14 @@ class Train(Period):
     epochs: PositiveInt = Field(description="Epochs; training ends after this one.")
     iterations: PositiveInt | None = Field(
         None,
-        description="Minibatches per epoch; null for the number that sees a given day of a given site with 99 % probability.",
+        description="Minibatches per epoch; null for the number that sees a day of a site with 99 % probability.",
     )
     start_epoch: Annotated[int, Field(ge=0)] = Field(
         0, description="Continue after this epoch, from the checkpoint saved there; 0 starts afresh."
     )
     resume: bool = Field(False, description="Continue exactly from the newest checkpoint in output_dir.")
     save_epoch: PositiveInt = Field(1, description="A checkpoint is saved after every so many epochs.")
-    grad_clip: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="Largest global norm of the gradient; 0 is off."
-    )
+    grad_clip: Annotated[float, Field(ge=0)] = Field(0.0, description="Largest global norm of the gradient; 0 is off.")
     max_bad_batches: PositiveInt = Field(
         20, description="So many minibatches in a row with non-finite loss or gradient end the run."
     )

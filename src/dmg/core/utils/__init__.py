@@ -3,24 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from dmg.core.utils.dates import Dates
-    from dmg.core.utils.device import resolve_device
-    from dmg.core.utils.factory import (
-        import_data_loader,
-        import_data_sampler,
-        import_phy_model,
-        import_trainer,
-    )
-    from dmg.core.utils.initialize import initialize_config
-    from dmg.core.utils.print_config import print_config
-    from dmg.core.utils.resample_interval import format_resample_interval
-    from dmg.core.utils.seed import set_randomseed
-    from dmg.models.criterion import load_criterion
-    from dmg.models.model_handler import save_model
-    from dmg.models.neural_networks import load_nn_model
+from typing import Any
 
 _HOMES = {
     "Dates": "dmg.core.utils.dates",
@@ -38,7 +21,21 @@ _HOMES = {
     "set_randomseed": "dmg.core.utils.seed",
 }
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605
+__all__ = [
+    "Dates",
+    "format_resample_interval",
+    "import_data_loader",
+    "import_data_sampler",
+    "import_phy_model",
+    "import_trainer",
+    "initialize_config",
+    "load_criterion",
+    "load_nn_model",
+    "print_config",
+    "resolve_device",
+    "save_model",
+    "set_randomseed",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ def resolve_device(device: str = "auto", gpu_id: int = 0) -> str:
     Parameters
     ----------
     device
-        ``auto`` takes a CUDA device where there is one, then the CPU; ``cpu``, ``cuda``, ``cuda:<n>``, ``mps``.
+        ``auto`` (a CUDA device where there is one, then the CPU), ``cpu``, ``cuda``, ``cuda:<n>`` or ``mps``.
     gpu_id
         Number of the GPU that ``auto`` and ``cuda`` mean.
 

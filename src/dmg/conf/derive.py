@@ -1,0 +1,58 @@
+"""Keys that follow from others: what process model and network read from their own block, the folders of a run."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Any
+
+from dmg.errors import ConfigError
+
+FOLDERS = {"model_dir": "model", "plot_dir": "plots", "sim_dir": "sim", "log_dir": "logs"}
+
+
+def hand_down(values: dict[str, Any]) -> dict[str, Any]:
+    """Give ``model.phy`` and ``model.nn`` the keys that process models and networks read from their own block.
+
+    Raises
+    ------
+    ConfigError
+        If a block has another value already: a dict in which only one of the two was changed.
+    """
+    model = values.get("model")
+    if not isinstance(model, dict):
+        return values
+    model = _renamed(model, {"warm_up": "warmup", "phy_model": "phy", "nn_model": "nn"})
+    caches = ("cache_states", "cache_states", values.get("cache_states") or False)
+    warmup = ("warmup", "model.warmup", model.get("warmup") or 0)
+    engine = ("engine", "engine", values.get("engine") or "auto")
+    for name, keys in (("phy", (caches, warmup, engine)), ("nn", (caches,))):
+        if not isinstance(model.get(name), dict):
+            continue
+        block = _renamed(model[name], {"warm_up": "warmup"}) if name == "phy" else dict(model[name])
+        for key, source, value in keys:
+            if block.get(key) not in (None, value):
+                raise ConfigError(
+                    f"'{source}' is {value!r} but 'model.{name}.{key}' is {block[key]!r}",
+                    hint=f"'model.{name}.{key}' is set from '{source}': give both the same value, or '{source}' only",
+                )
+            block[key] = value
+        model[name] = block
+    return {**values, "model": model}
+
+
+def folders(values: dict[str, Any], family: str) -> dict[str, Any]:
+    """Derive the folders of a run from ``output_dir``; a ``model_dir`` elsewhere becomes ``pretrained_model_dir``."""
+    output = values.get("output_dir") or values.get("run_dir")
+    output = str(output or f"output/{family}/experiments/{values.get('exp_name') or 'default'}").rstrip("/") or "/"
+    derived = {key: f"{output}/{sub}" for key, sub in FOLDERS.items()}
+    given = {key: str(values[key]).rstrip("/") for key in FOLDERS if values.get(key)}
+    if len(given) == len(FOLDERS) and len({PurePath(path).parent for path in given.values()}) == 1:
+        given = {}  # derived earlier, from this output_dir or from one that was changed since
+    own = given.pop("model_dir", derived["model_dir"])
+    pretrained = values.get("pretrained_model_dir") or (own if own != derived["model_dir"] else None)
+    return {**values, "output_dir": output, **derived, **given, "pretrained_model_dir": pretrained}
+
+
+def _renamed(block: dict[str, Any], legacy: dict[str, str]) -> dict[str, Any]:
+    """Rename the keys of a block whose present spelling is not there too (a conflict is the schema's to report)."""
+    return {legacy[k] if k in legacy and legacy[k] not in block else k: v for k, v in block.items()}
