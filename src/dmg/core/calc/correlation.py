@@ -11,7 +11,9 @@ from dmg.core.calc.pairs import Pairs
 def pearson(pairs: Pairs) -> np.ndarray:
     """Return Pearson's correlation of each site, NaN where a series is constant."""
     covariance = pairs.mean(pairs.pred_anomaly * pairs.target_anomaly)
-    return np.clip(covariance / (pairs.pred_std * pairs.target_std), -1.0, 1.0)
+    scale = pairs.pred_std * pairs.target_std
+    # Rounding may carry the quotient past 1; a quotient by 0 must not be clipped to 1.
+    return np.where(scale > 0, np.clip(covariance / scale, -1.0, 1.0), np.nan)
 
 
 @metric("corr", best="max", bounds=(-1.0, 1.0), unit="1")
