@@ -15,6 +15,7 @@ from dmg.core.data.dataset import write_dataset
 from dmg.core.data.sites import match_sites, read_site_list
 from dmg.errors import DataError, did_you_mean
 from dmg.registry import converters
+from hydrodl2.data.derivations import is_mean_repeated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,6 @@ _UNITS = {
     "tmin": "degC",
     "vp": "Pa",
 }
-_ALWAYS_DERIVED = ("tmean", "pet")
 
 
 class Basin(NamedTuple):
@@ -178,10 +178,14 @@ class CamelsUsConverter:
         sites = read_site_list(args.sites) if args.sites else None
         ds = read_camels_us(args.root, args.forcing, sites)
         if args.attributes:
-            # The tables give the position of the gauge; the headers, rounded, that of the basin.
+            # The tables have the latitude of the gauge; the header's is another point of the basin.
             ds = ds.drop_vars("gauge_lat")
         options = Options.from_args(args)
-        derive = tuple(dict.fromkeys((*_ALWAYS_DERIVED, *options.derive)))
+        usual = ["tmean", "pet"]
+        if "pet" not in options.derive and is_mean_repeated(ds["tmin"].values, ds["tmax"].values):
+            print(f"note: no PET, the {args.forcing} files give one temperature as minimum and maximum")
+            usual.remove("pet")
+        derive = tuple(dict.fromkeys((*usual, *options.derive)))
         convert = dict(options.convert)
         if args.flow_unit == "mm/d":
             convert.setdefault("streamflow", "mm d-1")

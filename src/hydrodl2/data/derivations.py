@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dmg.core.data.derive import Derivation
+from dmg.errors import DataError
 from dmg.registry import derivations
 from hydrodl2.calc.day_length import day_length
 from hydrodl2.calc.pet import hargreaves
@@ -14,9 +15,20 @@ def _tmean(*, tmin: np.ndarray, tmax: np.ndarray, doy: np.ndarray) -> np.ndarray
     return 0.5 * (tmin + tmax)
 
 
+def is_mean_repeated(tmin: np.ndarray, tmax: np.ndarray) -> bool:
+    """Return whether a product gives one temperature twice, from which Hargreaves would make a PET of 0."""
+    known = np.isfinite(tmin) & np.isfinite(tmax)
+    return bool(known.any() and (tmin == tmax)[known].mean() > 0.5)
+
+
 def _pet(
     *, tmin: np.ndarray, tmax: np.ndarray, tmean: np.ndarray, gauge_lat: np.ndarray, doy: np.ndarray
 ) -> np.ndarray:
+    if is_mean_repeated(tmin, tmax):
+        raise DataError(
+            "PET cannot be derived: minimum and maximum temperature are the same on most days",
+            hint="the product repeats the daily mean (NLDAS does); take another product, or give pet",
+        )
     return hargreaves(tmin, tmax, tmean, gauge_lat, doy)
 
 

@@ -286,22 +286,21 @@ def _convert(ds: xr.Dataset, name: str, target: str, area_name: str | None) -> x
 
 def _record_notes(ds: xr.Dataset) -> list[str]:
     """Name variables whose record is shorter than the time axis at every site, and sites that have none at all."""
-    notes = []
     days = ds["time"].values.astype("datetime64[D]")
+    shorter: dict[str, list[str]] = {}
     for name in series_names(ds):
         known = ~np.isnan(ds[name].values)
         rows = np.flatnonzero(known.any(axis=1))
         if not len(rows):
-            notes.append(f"'{name}' has no value at all")
+            shorter.setdefault("no value at all", []).append(name)
             continue
         if rows[0] > 0 or rows[-1] < len(days) - 1:
-            notes.append(
-                f"'{name}' has values in {days[rows[0]]}..{days[rows[-1]]} only (cut with --start, --end)"
-            )
+            text = f"values in {days[rows[0]]}..{days[rows[-1]]} only (cut with --start, --end)"
+            shorter.setdefault(text, []).append(name)
         empty = int((~known.any(axis=0)).sum())
         if empty:
-            notes.append(f"'{name}' has no value at {empty} sites")
-    return notes
+            shorter.setdefault(f"no value at {empty} sites", []).append(name)
+    return [f"{text}: {', '.join(found)}" for text, found in shorter.items()]
 
 
 def report(ds: xr.Dataset, path: Path, notes: list[str]) -> str:

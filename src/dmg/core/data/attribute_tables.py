@@ -70,15 +70,15 @@ def read_attributes(
             continue
         column = _id_column(frame, id_column, file)
         ids = unique_ids(frame[column], where=str(file))
-        rows = frame.drop(columns=column).iloc[
-            match_sites(sites, ids, what="the attribute table", where=str(file))
-        ]
-        for title in rows.columns:
+        rows = match_sites(sites, ids, what="the attribute table", where=str(file))
+        for title in frame.columns.drop(column):
             name, unit = split_title(str(title))
-            attribute = _attribute(name, unit, rows[title], extra_missing)
+            # Categories are numbered over the whole table, so that a choice of sites does not change the numbers.
+            attribute = _attribute(name, unit, frame[title], extra_missing)
             if attribute is None:
                 notes.append(f"{file.name}: '{name}' is free text, left out")
                 continue
+            attribute = attribute._replace(values=attribute.values[rows])
             if name in found and not np.allclose(
                 found[name].values, attribute.values, rtol=1e-3, equal_nan=True
             ):

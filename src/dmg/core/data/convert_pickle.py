@@ -73,6 +73,7 @@ def read_pickle(
             where=str(path),
         )
     ids = read_site_list(gages)
+    options = {"forcings": "forcings", "target": "target", "attributes": "attribute-names"}
     for what, given, array in zip(
         ("forcings", "target", "attributes"), (forcings, target, attributes), arrays, strict=True
     ):
@@ -80,7 +81,7 @@ def read_pickle(
             raise DataError(
                 f"{len(given)} names were given for {array.shape[-1]} {what}",
                 where=str(path),
-                hint=f"--{what} NAME,…",
+                hint=f"--{options[what]} NAME,…",
             )
         if array.shape[0] != len(ids):
             raise DataError(
@@ -117,7 +118,7 @@ class PickleConverter:
             "--target", metavar="NAME,…", default="streamflow", help="names of the targets, in order"
         )
         parser.add_argument(
-            "--names", metavar="NAME,…", required=True, help="names of the attributes, in order"
+            "--attribute-names", metavar="NAME,…", required=True, help="names of the attributes, in order"
         )
         parser.add_argument("--first-day", metavar="DATE", required=True, help="date of the first step")
         parser.add_argument(
@@ -132,7 +133,7 @@ class PickleConverter:
             gages=args.gages,
             forcings=names(args.forcings),
             target=names(args.target),
-            attributes=names(args.names),
+            attributes=names(args.attribute_names),
             first_day=args.first_day,
             trust=args.trust_pickle,
         )

@@ -138,7 +138,8 @@ def open_file(path: str | Path) -> xr.Dataset:
             "a pickle is not read as data: loading one runs whatever code it holds",
             where=str(path),
             hint="convert it once, if you trust its source: "
-            f"`dmg data pickle {path} {path.with_suffix('.nc')} --gages GAGE_IDS.npy --trust-pickle`",
+            f"`dmg data pickle {path} {path.with_suffix('.nc')} --gages GAGE_IDS.npy --forcings NAME,… "
+            "--attribute-names NAME,… --first-day DATE --unit NAME=UNIT --trust-pickle`",
         )
     if not path.exists():
         raise DataError(
@@ -149,8 +150,11 @@ def open_file(path: str | Path) -> xr.Dataset:
     is_zarr = path.is_dir()
     if is_zarr and not any((path / mark).exists() for mark in (".zgroup", ".zmetadata", "zarr.json")):
         raise DataError("the directory is not a Zarr store", where=str(path))
+    how: dict[str, Any] = (
+        {"engine": "zarr", "consolidated": _is_consolidated(path)} if is_zarr else {"engine": "h5netcdf"}
+    )
     try:
-        return xr.open_dataset(path, engine="zarr" if is_zarr else "h5netcdf", decode_timedelta=False)
+        return xr.open_dataset(path, **how, decode_timedelta=False)
     except Exception as error:
         raise DataError(
             f"cannot read it as {'Zarr' if is_zarr else 'NetCDF-4'}: {error}",
@@ -207,6 +211,12 @@ def _encoding(ds: xr.Dataset, kind: str) -> dict[str, dict[str, Any]]:
         "calendar": "proleptic_gregorian",
     }
     return encoding
+
+
+def _is_consolidated(path: Path) -> bool:
+    if (path / "zarr.json").exists():
+        return '"consolidated_metadata"' in (path / "zarr.json").read_text()
+    return (path / ".zmetadata").exists()
 
 
 def _whole_days(times: np.ndarray) -> bool:

@@ -75,31 +75,48 @@ def as_text(info: dict[str, Any], limit: int = 20) -> str:
         for name, v in info["variables"].items()
     ]
     lines += _table(["variable", "unit", "min", "mean", "max", "missing %", "record"], variables)
-    head, rows = ["site"], []
-    for site, entry in list(info["sites"].items())[:limit]:
-        row = [site]
-        head = ["site"]
-        for name, value in entry.items():
-            if isinstance(value, dict):
-                if value["gaps"] or value["record"] != info["period"]:
-                    row.append(_gap_text(value))
-                else:
-                    row.append("complete")
-            else:
-                row.append(_cell(value))
-            head.append(name)
-        rows.append(row)
+    # A series whose record is the same everywhere is described by the table above.
+    groups: dict[str, list[str]] = {}
+    for name, entries in _columns(info["sites"]).items():
+        if _differ(entries):
+            groups.setdefault(repr(entries), []).append(name)
+    columns = {
+        ", ".join(alike[:3]) + (", …" if len(alike) > 3 else ""): alike[0] for alike in groups.values()
+    }
+    shown = list(info["sites"].items())[:limit]
+    head = ["site", *columns]
+    rows = [
+        [site, *(_entry_text(entry.get(name), info["period"]) for name in columns.values())]
+        for site, entry in shown
+    ]
     lines += ["", *_table(head, rows)]
     if len(info["sites"]) > limit:
         lines.append(f"… {len(info['sites']) - limit} more sites (--all lists them, --json has everything)")
     return "\n".join(lines)
 
 
-def _gap_text(entry: dict[str, Any]) -> str:
-    if not entry["record"]:
+def _columns(sites: dict[str, dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return the entries of all sites by column."""
+    columns: dict[str, list[Any]] = {}
+    for entry in sites.values():
+        for name, value in entry.items():
+            columns.setdefault(name, []).append(value)
+    return columns
+
+
+def _differ(entries: list[Any]) -> bool:
+    return not isinstance(entries[0], dict) or any(entry != entries[0] for entry in entries)
+
+
+def _entry_text(value: Any, period: list[str]) -> str:
+    if not isinstance(value, dict):
+        return _cell(value)
+    if not value["record"]:
         return "no value"
-    text = "..".join(entry["record"])
-    return f"{text}, {entry['gaps']} gaps ≤ {entry['longest']}" if entry["gaps"] else text
+    text = "complete" if value["record"] == period else "..".join(value["record"])
+    if not value["gaps"]:
+        return text
+    return f"{'..'.join(value['record'])}, {value['gaps']} gaps, longest {value['longest']}"
 
 
 def _range(values: np.ndarray, attrs: dict[str, Any]) -> dict[str, Any]:

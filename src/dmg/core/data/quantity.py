@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from dmg.errors import DataError
@@ -87,7 +88,7 @@ def parse_unit(text: str) -> pint.Unit:
 
 def unit_text(text: str) -> str:
     """Return the CF spelling of a unit: ``mm/day`` becomes ``mm d-1``, ``cfs`` becomes ``ft3 s-1``."""
-    special = {"°C": "degC", "°F": "degF", "°": "degree", "a": "yr"}
+    special = {"°C": "degC", "°F": "degF", "°": "degree", "deg": "degree", "a": "yr"}
     parts = []
     for name, power in sorted(parse_unit(text)._units.items(), key=lambda item: (item[1] < 0, 0)):
         symbol = _registry().get_symbol(name)
@@ -149,16 +150,13 @@ def conversion(source: str, target: str) -> Conversion:
     if one.dimensionality == other.dimensionality:
         zero = registry.Quantity(0.0, one).to(other).magnitude
         return Conversion(registry.Quantity(1.0, one).to(other).magnitude - zero, zero)
-    ratio = (one / other) if _is_linear(one) and _is_linear(other) else None
-    if ratio is not None:
-        for power, bridge in ((-1, "km**2"), (1, "km**-2")):
-            rest = ratio / registry.parse_units(bridge)
-            if rest.dimensionless and not ratio.dimensionless:
-                return Conversion(_factor(rest), 0.0, power)
-        for density in (1.0, -1.0):
-            rest = ratio * registry.parse_units("m**3/kg") ** density
-            if rest.dimensionless:
-                return Conversion(_factor(rest) * WATER_DENSITY**-density)
+    if _is_linear(one) and _is_linear(other):
+        # Volume and depth differ by an area, mass and volume of water by its density; discharge and mass flux by both.
+        for area_power, density_power in product((0, -1, 1), (0, -1, 1)):
+            bridge = registry.km ** (2 * area_power) * (registry.kg / registry.m**3) ** density_power
+            ratio = one / other * bridge.units
+            if ratio.dimensionless:
+                return Conversion(_factor(ratio) * WATER_DENSITY**density_power, 0.0, area_power)
     raise DataError(f"cannot convert '{source}' to '{target}': they measure different things")
 
 
