@@ -291,3 +291,29 @@ def test_pair_of_lstm_and_perceptron(x):
     model.eval()
     h, _ = model.features(x)
     torch.testing.assert_close(model.head(h, [1]), model(x, torch.randn(B, 2))[0][..., [1]])
+
+
+def test_state_of_the_pair_is_that_of_its_lstm(x):
+    model = LstmMlpModel(NX, 3, H, 2, 7, 16, cache_states=True).eval()
+    c = torch.randn(B, 2)
+    first, _ = model(x, c)
+    state = model.get_states()
+    second, _ = model(x, c)
+    assert not torch.allclose(first, second)
+    model.load_states(state)
+    torch.testing.assert_close(model(x, c)[0], second)
+    model.load_states(None)
+    torch.testing.assert_close(model(x, c)[0], first)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_agrees_with_cpu_without_a_warning(lstm, x):
+    lstm.eval()
+    expected = lstm(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lstm, x = lstm.cuda(), x.cuda()
+        torch.testing.assert_close(lstm(x).cpu(), expected, rtol=1e-4, atol=1e-5)
+        lstm.train()(x).square().sum().backward()
+    for name, weight in lstm.named_parameters():
+        assert weight.grad.abs().sum() > 0, name

@@ -131,3 +131,22 @@ def test_import_is_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_typed_configuration_and_plain_one_build_the_same():
+    from dmg.conf.model import Model
+
+    typed = Model.model_validate(block("MlpModel", activation="gelu", out_size=2))
+    assert load_nn_model(typed).activation == "gelu"
+    with pytest.raises(ConfigError, match="is a mapping"):
+        load_nn_model("LstmModel")
+
+
+def test_a_class_without_a_builder_and_a_block_without_network_are_explained():
+    networks.register("_TestBare")(type("Bare", (nn.Module,), {}))
+    with pytest.raises(ConfigError, match="from_config"):
+        load_nn_model(block("_TestBare", out_size=1))
+    with pytest.raises(ConfigError, match="no network"):
+        load_nn_model({"phy": None, "nn": None})
+    with pytest.raises(ConfigError, match="needs attributes"):
+        load_nn_model(block("LstmMlpModel", attributes=[], out_size1=1, out_size2=1))
