@@ -275,7 +275,9 @@ def test_statistics_are_double_and_computed_once():
     assert "spread" in loss.state_dict()  # a buffer: it moves with the module
 
 
-def test_a_loss_from_outside():
+def test_a_loss_from_outside(monkeypatch):
+    monkeypatch.setattr(losses, "_found", dict(losses._found))
+
     @losses.register("_TestQuarter")
     class Quarter(BaseCriterion):
         defaults = {"power": 4.0}  # noqa: RUF012

@@ -279,7 +279,8 @@ def test_summary_is_a_table(pred, target, capsys):
     assert {line.split()[0] for line in lines[1:]} == set(metrics.names())
 
 
-def test_metrics_from_outside(pred, target):
+def test_metrics_from_outside(pred, target, monkeypatch):
+    monkeypatch.setattr(metrics, "_found", dict(metrics._found))
     from dmg.core.calc.metric import metric
 
     @metric("_test_worst", best="min", bounds=(0.0, np.inf))
@@ -288,11 +289,7 @@ def test_metrics_from_outside(pred, target):
         return np.nanmax(np.abs(pairs.error), axis=-1)
 
     metrics.register("_test_plain")(lambda p, t: np.nanmin(t, axis=-1))
-    try:
-        result = Metrics(pred, target)
-        np.testing.assert_allclose(result._test_worst, np.nanmax(np.abs(pred - target), axis=-1))
-        np.testing.assert_array_equal(result._test_plain, np.nanmin(target, axis=-1))
-        assert worst.unit == "target"
-    finally:
-        metrics._found.pop("_test_worst")
-        metrics._found.pop("_test_plain")
+    result = Metrics(pred, target)
+    np.testing.assert_allclose(result._test_worst, np.nanmax(np.abs(pred - target), axis=-1))
+    np.testing.assert_array_equal(result._test_plain, np.nanmin(target, axis=-1))
+    assert worst.unit == "target"

@@ -105,7 +105,9 @@ def test_incomplete_blocks_are_explained(change, message):
         load_nn_model(block(**{"name": "LstmModel", "out_size": 1, **change}))
 
 
-def test_a_network_from_outside_needs_no_edit_of_the_package():
+def test_a_network_from_outside_needs_no_edit_of_the_package(monkeypatch):
+    monkeypatch.setattr(networks, "_found", dict(networks._found))
+
     @networks.register("_TestLinear")
     class Linear(BaseNetwork):
         config_keys = {"gain": ("gain",)}  # noqa: RUF012
@@ -142,7 +144,8 @@ def test_typed_configuration_and_plain_one_build_the_same():
         load_nn_model("LstmModel")
 
 
-def test_a_class_without_a_builder_and_a_block_without_network_are_explained():
+def test_a_class_without_a_builder_and_a_block_without_network_are_explained(monkeypatch):
+    monkeypatch.setattr(networks, "_found", dict(networks._found))
     networks.register("_TestBare")(type("Bare", (nn.Module,), {}))
     with pytest.raises(ConfigError, match="from_config"):
         load_nn_model(block("_TestBare", out_size=1))
