@@ -42,8 +42,9 @@ def suggest_key(key: str, model: type[BaseModel]) -> str:
     keys = known_keys(model)
     block, _, last = key.rpartition(".")
     siblings = {k.rpartition(".")[2]: k for k in keys if k.rpartition(".")[0] == block}
-    if close := difflib.get_close_matches(last, siblings, n=1, cutoff=0.6):
-        return f"did you mean '{siblings[close[0]]}'?"
+    close = difflib.get_close_matches(last, siblings, n=2, cutoff=0.8)
+    if close := close or difflib.get_close_matches(last, siblings, n=1, cutoff=0.6):
+        return "did you mean " + " or ".join(f"'{siblings[name]}'" for name in close) + "?"
     if elsewhere := [k for k in keys if k.rpartition(".")[2] == last]:
         return "did you mean " + " or ".join(f"'{k}'" for k in elsewhere[:3]) + "?"
     if close := difflib.get_close_matches(key, keys, n=1, cutoff=0.7):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from dmg.conf.model import Names, Unit
@@ -35,4 +37,10 @@ class Observations(Section):
     area_name: str | None = Field(None, description="Attribute with the area of a site in km².")
     prcp_mean_name: str | None = Field(None, description="Attribute with the mean precipitation of a site in mm/d.")
     target_unit: Unit = Field("ft3/s", description="Unit of streamflow where the store names none.")
+    attribute_fill: Literal["error", "train_mean"] = Field(
+        "error", description="What a missing attribute is: an error, or the mean of the training sites."
+    )
+    max_gap: NonNegativeInt = Field(
+        3, description="Gaps of a forcing of at most so many steps are filled linearly; longer ones are an error."
+    )
     sample: Sample | None = Field(None, description="Settings of the generator, where `name` is `sample`.")

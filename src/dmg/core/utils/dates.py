@@ -44,7 +44,9 @@ class Dates:
         if self.start > self.end:
             raise ConfigError(f"the period from {ends[0]} to {ends[1]} runs backwards", hint="swap the dates")
         if rho is not None and rho > self.n_days:
-            raise ConfigError(f"a window of {rho} days is longer than the {self.n_days} days from {ends[0]} to {ends[1]}")
+            raise ConfigError(
+                f"a window of {rho} days is longer than the {self.n_days} days from {ends[0]} to {ends[1]}"
+            )
 
     @property
     def n_days(self) -> int:
