@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,6 +14,8 @@ from dmg._version import __version__
 from dmg.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from dmg.conf.config import Config
 
 EPILOG = """\
@@ -64,47 +67,32 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError("--multirun: one call is one run", hint="write a loop of your shell around it")
     from dmg.conf.compose import compose
 
-    tree = compose(words.config_name, words.config_path, words.overrides)
-    config, requested = settle(tree)
+    config = settle(compose(words.config_name, words.config_path, words.overrides))
     try:
-        execute(config, requested)
+        execute(config)
     except KeyboardInterrupt:
         print(f"\ninterrupted; {_how_to_go_on(config, words)}", file=sys.stderr)
         return 130
     return 0
 
 
-def settle(tree: Any) -> tuple[Config, dict[str, Any]]:
-    """Validate a composed tree, choose the folder of the run, and return both with the tree to be stored.
-
-    The stored tree keeps the device as it was asked for, so that it can be run on another machine.
-    """
-    from omegaconf import OmegaConf
-
-    from dmg.conf.config import DERIVED_TIMES, as_config
+def settle(tree: DictConfig) -> Config:
+    """Validate a composed tree and choose the folder of the run: an unnamed one bears date and time."""
+    from dmg.conf.config import as_config
 
     config = as_config(tree)
-    asked = OmegaConf.to_container(tree, resolve=True)
-    if not any(asked.get(key) for key in ("output_dir", "out_path", "run_dir", "exp_name")):
-        stamp = f"output/{config.name}/runs/run-{datetime.now():%Y-%m-%d_%H-%M-%S}"
-        folder, number = stamp, 1
-        while Path(folder).exists():
-            number += 1
-            folder = f"{stamp}-{number}"
-        config = as_config({**config.to_dict(), "output_dir": folder})
-    stored = {key: value for key, value in config.to_dict().items() if key not in DERIVED_TIMES}
-    return config, {**stored, "device": asked.get("device") or "auto"}
+    if any(tree.get(key) for key in ("output_dir", "out_path", "run_dir", "exp_name")):
+        return config
+    stamp = f"output/{config.name}/runs/run-{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    folder, number = stamp, 1
+    while Path(folder).exists():
+        number += 1
+        folder = f"{stamp}-{number}"
+    return as_config({**config.to_dict(), "output_dir": folder})
 
 
-def execute(config: Config, stored: dict[str, Any]) -> None:
-    """Run one validated configuration.
-
-    Parameters
-    ----------
-    config
-        The validated configuration.
-    stored
-        The tree to be written to ``config.yaml``.
+def execute(config: Config) -> None:
+    """Run one validated configuration; the trainer writes the files.
 
     Raises
     ------
@@ -114,30 +102,28 @@ def execute(config: Config, stored: dict[str, Any]) -> None:
     guard(config)
     needs_weights(config)
 
-    from dmg.core.utils import import_data_loader, import_trainer, set_randomseed
-    from dmg.core.utils.print_config import print_config
-    from dmg.models.model_handler import ModelHandler
+    from dmg.core.utils import import_data_loader, import_trainer, print_config, set_randomseed
 
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO if config.verbose else logging.WARNING)
     print_config(config)
     set_randomseed(config.seed)
     loader = import_data_loader(config.data_loader)(config, test_split=config.mode != "sim")
-    handler = ModelHandler(config, verbose=config.verbose)
-    write_config(config, stored)
-    trainer_class = import_trainer(config.trainer)
+    trainer = import_trainer(config.trainer)(config, verbose=True, **_datasets(config, loader))
     if config.mode == "sim":
-        trainer_class(config, handler, dataset=loader.dataset).inference()
-    else:
-        parts = {}
-        if "train" in config.mode:
-            parts["train_dataset"] = loader.train_dataset
-        if "test" in config.mode:
-            parts["eval_dataset"] = loader.eval_dataset
-        trainer = trainer_class(config, handler, **parts)
-        if "train" in config.mode:
-            trainer.train()
-        if "test" in config.mode:
-            trainer.evaluate()
+        trainer.inference()
+    if "train" in config.mode:
+        trainer.train()
+    if "test" in config.mode:
+        trainer.evaluate()
     print(f"results: {config.output_dir}")
+
+
+def _datasets(config: Config, loader: Any) -> dict[str, Any]:
+    """Return the datasets that a mode needs, as the trainer takes them."""
+    if config.mode == "sim":
+        return {"dataset": loader.dataset}
+    used = {"train_dataset": "train" in config.mode, "eval_dataset": "test" in config.mode}
+    return {name: getattr(loader, name) for name, needed in used.items() if needed}
 
 
 def guard(config: Config) -> None:
@@ -185,22 +171,6 @@ def needs_weights(config: Config) -> None:
         f"mode: {config.mode} needs trained weights, and {own} has none",
         hint="give output_dir=<folder of a trained run>, or pretrained_model_dir=<that folder>/model",
     )
-
-
-def write_config(config: Config, stored: dict[str, Any]) -> Path:
-    """Write the configuration of the run into its folder; a test of a trained run leaves that run's own as it is."""
-    import yaml
-
-    from dmg.core.utils.atomic import atomic_write
-    from dmg.core.utils.initialize import make_folders
-
-    make_folders(config)
-    path = Path(str(config.output_dir)) / "config.yaml"
-    if "train" not in config.mode and path.exists():
-        path = path.with_name(f"config_{config.mode}.yaml")
-    with atomic_write(path) as temporary:
-        Path(temporary).write_text(yaml.safe_dump(stored, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    return path
 
 
 def _how_to_go_on(config: Config, words: argparse.Namespace) -> str:

@@ -15,7 +15,7 @@ _HOMES = {
     "initialize_config": "dmg.core.utils.initialize",
     "load_criterion": "dmg.models.criterion",
     "load_nn_model": "dmg.models.neural_networks",
-    "print_config": "dmg.core.utils.print_config",
+    "print_config": "dmg.core.utils.config_table",
     "resolve_device": "dmg.core.utils.device",
     "save_model": "dmg.models.model_handler",
     "set_randomseed": "dmg.core.utils.seed",
