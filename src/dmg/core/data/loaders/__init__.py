@@ -1,0 +1,6 @@
+"""Loaders: from a canonical store to batches."""
+
+from dmg.core.data.loaders.base import BaseLoader
+from dmg.core.data.loaders.hydro_loader import HydroLoader
+
+__all__ = ["BaseLoader", "HydroLoader"]

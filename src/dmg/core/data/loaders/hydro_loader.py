@@ -1,0 +1,316 @@
+"""Loader of canonical datasets of basins: forcings, attributes and targets by name, in the units that are needed."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from dmg.core.data.batch import Batch
+from dmg.core.data.loaders.base import BaseLoader
+from dmg.core.data.loaders.site_data import FLOWS, PRECIPITATION, SiteData
+from dmg.core.data.normalisation import FILE_NAME, Normalisation
+from dmg.core.data.quantity import conversion
+from dmg.core.data.site_selection import mark_holdout
+from dmg.core.data.target_scale import TargetScale
+from dmg.core.data.time_window import locate_period
+from dmg.errors import DataError
+from dmg.registry import loaders
+
+if TYPE_CHECKING:
+    from dmg.conf.period import Period
+
+logger = logging.getLogger(__name__)
+
+
+@loaders.register("HydroLoader")
+class HydroLoader(BaseLoader):
+    """Batches of basins from a canonical store or the embedded sample.
+
+    Variables are matched by name and sites by id, in the order of the subset file. Statistics of the normalisation
+    come from the training sites and the training period, whatever the mode; they are read from
+    ``pretrained_model_dir`` or ``model_dir`` where a model was trained already. ``x_phy`` and ``x_nn`` have no NaN;
+    the target keeps NaN where nothing was observed. Flow targets are in mm/d.
+
+    A pure network with ``flow_regime`` is trained on normalised targets: divided by mean precipitation (where
+    ``observations.prcp_mean_name`` names it), for ``low`` on the scale log10(√q + 0.1), then mean 0 and std 1.
+    Datasets to evaluate hold physical targets, and two functions with them: ``denorm_fn`` brings predictions, and
+    ``obs_convert_fn`` observations, to physical values in ``model.output_unit``.
+
+    Parameters
+    ----------
+    config
+        Configuration, as dict or ``Config``.
+    test_split
+        Kept for published code; every dataset is there in every mode, and read when it is first asked for.
+    overwrite
+        Take the statistics anew, even if there is a file of them.
+    holdout
+        Which sites are held out, bool [N] in the order of ``sites``; by default what ``test.holdout_sites`` says.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        test_split: bool = False,
+        overwrite: bool = False,
+        holdout_index: int | None = None,
+    ) -> None:
+        from dmg.conf.config import as_config
+
+        del test_split
+        self.config = as_config(config)
+        self.overwrite = overwrite
+        self.holdout_index = holdout_index
+        self.data = SiteData(self.config)
+        self.sites = self.data.sites
+        self.holdout = self._mark_holdout()
+        self._train_columns = np.flatnonzero(~self.holdout)
+        self._targets = tuple(self.config.train.target)
+        self._last_read: tuple[Any, dict[str, np.ndarray]] | None = None
+
+    # Datasets.
+
+    def build_dataset(self) -> Batch:
+        """Read all sites over exactly the period of ``mode``."""
+        first, last = self.config.experiment_time
+        window, _ = locate_period(self.data.times, first, last, name=self.config.mode, where=self.data.where)
+        return self._evaluation(window, np.arange(len(self.sites)), needs_target=self.config.mode != "sim")
+
+    def build_train_dataset(self) -> Batch:
+        """Read the training sites over the training period, warm-up before it."""
+        window, _ = self._locate("train", self.config.train, self.config.model.warmup)
+        target = self._target(window, self._train_columns)
+        scaled = self._scaled(target, self._train_columns)
+        return self._batch(window, self._train_columns, {"target": _stack(scaled, self._targets)})
+
+    def build_eval_dataset(self) -> Batch:
+        """Read the sites to evaluate over the test period (in mode ``sim`` the simulation period)."""
+        sim = self.config.mode == "sim"
+        inside = not sim and self.config.test.warmup == "inside"
+        lead = 0 if inside else self.config.model.warmup
+        name, period = ("sim", self.config.sim) if sim else ("test", self.config.test)
+        window, got = self._locate(name, period, lead)
+        if got < lead:
+            logger.warning(
+                "the record begins %d steps before the %s period: its first %d steps are warm-up and not scored",
+                got,
+                name,
+                lead - got,
+            )
+        columns = np.arange(len(self.sites)) if self.holdout_index is None else np.flatnonzero(self.holdout)
+        return self._evaluation(window, columns, needs_target=not sim)
+
+    @cached_property
+    def valid_dataset(self) -> Batch | None:
+        """Training sites over the validation period, warm-up before it; None without a block ``valid``."""
+        if self.config.valid is None:
+            return None
+        window, _ = self._locate("valid", self.config.valid, self.config.model.warmup)
+        return self._evaluation(window, self._train_columns, needs_target=True)
+
+    def fingerprint(self) -> str:
+        """Return a hash of the data that the mode uses: names, units, sites, times, values."""
+        used = {"train": ("train_dataset",), "train_test": ("train_dataset", "eval_dataset")}
+        digest = hashlib.sha256()
+        for name in used.get(self.config.mode, ("eval_dataset",)):
+            digest.update(getattr(self, name).fingerprint().encode())
+        return digest.hexdigest()
+
+    # Normalisation.
+
+    @cached_property
+    def normalisation(self) -> Normalisation:
+        """Statistics of inputs, and of targets where they are normalised."""
+        names = [*self._inputs, *(self._targets if self._normalises_target else ())]
+        about = self._about()
+        training = "train" in self.config.mode
+        candidates = (
+            [] if self.overwrite else [(self.config.pretrained_model_dir, False), (self.config.model_dir, training)]
+        )
+        for folder, own in candidates:
+            path = Path(folder) / FILE_NAME if folder else None
+            if path is None or not path.is_file():
+                continue
+            found = Normalisation.load(path, log=self._log)
+            problems = found.lacks(names, self._log)
+            changed = found.changed_units({name: self.data.units.get(name) for name in names})
+            problems += [f"'{name}' is now in {unit}" for name, unit in changed.items()]
+            if own and (problems or found.about != about):
+                logger.info("statistics in %s are of other data or variables and are taken anew", path)
+                continue
+            if problems:
+                raise DataError(
+                    "the statistics of the trained model do not fit the configuration: " + "; ".join(problems),
+                    where=str(path),
+                    hint="use the variables and units that the model was trained with",
+                )
+            return found
+        fitted = self._fit(about)
+        if training and self.config.model_dir:
+            fitted.save(Path(self.config.model_dir) / FILE_NAME)
+        return fitted
+
+    def _fit(self, about: dict[str, Any]) -> Normalisation:
+        window, lead = self._locate("train", self.config.train, self.config.model.warmup)
+        values = {name: series[lead:] for name, series in self._forcings(window, self._train_columns).items()}
+        values = {name: values[name] for name in self.config.model.nn.forcings}
+        values |= {name: self._attribute(name)[self._train_columns] for name in self.config.model.nn.attributes}
+        if self._normalises_target:
+            scale = TargetScale(self._targets, divisors=self._divisors(self._train_columns))
+            for name, series in self._target(window, self._train_columns).items():
+                series = scale.inverse(series[lead:].astype(np.float64), name)
+                values[name] = np.maximum(series, 0.0) if name in self._log else series
+        return Normalisation.fit(values, log=self._log, about=about)
+
+    def _about(self) -> dict[str, Any]:
+        training = [self.sites[i] for i in self._train_columns]
+        names = [*self._inputs, *self._targets]
+        return {
+            "period": self.config.train.span,
+            "sites": len(training),
+            "sites_sha256": hashlib.sha256("\n".join(sorted(training)).encode()).hexdigest(),
+            "store": self.data.describe(),
+            "units": {name: self.data.units[name] for name in names if self.data.units.get(name)},
+            "log": sorted(self._log),
+        }
+
+    @property
+    def _inputs(self) -> list[str]:
+        return [*self.config.model.nn.forcings, *self.config.model.nn.attributes]
+
+    @property
+    def _normalises_target(self) -> bool:
+        return self.config.model.phy is None and self.config.model.flow_regime is not None
+
+    @property
+    def _log(self) -> set[str]:
+        """Variables that are normalised on the scale log10(√x + 0.1)."""
+        forcings = set(self.config.model.nn.forcings)
+        log = set(self.config.model.use_log_norm) & forcings
+        if self._normalises_target and self.config.model.flow_regime == "low":
+            log |= (forcings & PRECIPITATION) | {name for name in self._targets if self._is_flow(name)}
+        return log
+
+    # Parts of a dataset.
+
+    def _evaluation(self, window: slice, columns: np.ndarray, needs_target: bool) -> Batch:
+        extra: dict[str, Any] = {}
+        if needs_target or all(name in self.data for name in self._targets):
+            extra["target"] = _stack(self._target(window, columns), self._targets)
+        factors = self._output_factors(columns)
+        units = {
+            n: self.config.model.output_unit if self._is_flow(n) else self.data.units.get(n) for n in self._targets
+        }
+        convert = TargetScale(self._targets, factors, units=units)
+        extra["obs_convert_fn"] = extra["denorm_fn"] = convert
+        if self._normalises_target:
+            extra["denorm_fn"] = TargetScale(self._targets, factors, self._divisors(columns), self.normalisation, units)
+        return self._batch(window, columns, extra)
+
+    def _batch(self, window: slice, columns: np.ndarray, extra: dict[str, Any]) -> Batch:
+        nn, phy = self.config.model.nn, self.config.model.phy
+        series = self._forcings(window, columns)
+        phy_forcings, phy_attributes = (phy.forcings, phy.attributes) if phy else ([], [])
+        norm = self.normalisation
+        raw = {"x_phy": list(phy_forcings), "x_nn": list(nn.forcings)}
+        values: dict[str, Any] = {"x_phy": _stack(series, raw["x_phy"], window, columns)}
+        same = raw["x_phy"] == raw["x_nn"]
+        values["x_nn"] = values["x_phy"] if same else _stack(series, raw["x_nn"], window, columns)
+        normalised = {name: norm.apply(name, series[name]) for name in nn.forcings}
+        values["x_nn_norm"] = _stack(normalised, raw["x_nn"], window, columns)
+        attributes = {name: self._attribute(name)[columns] for name in dict.fromkeys([*phy_attributes, *nn.attributes])}
+        values["c_phy"] = _rows(attributes, phy_attributes, columns)
+        values["c_nn"] = _rows(attributes, nn.attributes, columns)
+        values["c_nn_norm"] = _rows({n: norm.apply(n, attributes[n]) for n in nn.attributes}, nn.attributes, columns)
+        names = raw | {"x_nn_norm": nn.forcings, "c_phy": phy_attributes, "c_nn": nn.attributes}
+        names |= {"c_nn_norm": nn.attributes, "target": self._targets}
+        return Batch(
+            values | extra,
+            sites=[self.sites[i] for i in columns],
+            times=self.data.times[window],
+            names=names,
+            units={n: self.data.units[n] for n in dict.fromkeys(sum(map(list, names.values()), [])) if n in self.data},
+            holdout=self.holdout[columns] if self.holdout.any() else None,
+        )
+
+    def _forcings(self, window: slice, columns: np.ndarray) -> dict[str, np.ndarray]:
+        key = (window.start, window.stop, columns.tobytes())
+        if self._last_read is None or self._last_read[0] != key:
+            phy = self.config.model.phy
+            names = dict.fromkeys([*self.config.model.nn.forcings, *(phy.forcings if phy else ())])
+            self._last_read = key, {name: self.data.forcing(name, window, columns) for name in names}
+        return self._last_read[1]
+
+    def _target(self, window: slice, columns: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: self.data.target(name, window, columns) for name in self._targets}
+
+    def _scaled(self, target: dict[str, np.ndarray], columns: np.ndarray) -> dict[str, np.ndarray]:
+        if not self._normalises_target:
+            return target
+        scale = TargetScale(self._targets, divisors=self._divisors(columns), normalisation=self.normalisation)
+        return {name: scale.inverse(series, name) for name, series in target.items()}
+
+    def _attribute(self, name: str) -> np.ndarray:
+        return self.data.attribute(name, ~self.holdout)
+
+    def _is_flow(self, name: str) -> bool:
+        return name in FLOWS or self.data.was_discharge(name)
+
+    def _divisors(self, columns: np.ndarray) -> dict[str, np.ndarray]:
+        """Mean precipitation that flow targets of a pure network are divided by, where it is named."""
+        name = self.config.observations.prcp_mean_name
+        flows = [target for target in self._targets if self._is_flow(target)]
+        if not name or not flows or not self._normalises_target:
+            return {}
+        mean = self.data.positive_attribute(name, "mm d-1", columns)
+        return dict.fromkeys(flows, mean)
+
+    def _output_factors(self, columns: np.ndarray) -> dict[str, np.ndarray]:
+        step = conversion("mm d-1", self.config.model.output_unit)
+        flows = [target for target in self._targets if self._is_flow(target)]
+        if not flows or (step.scale == 1.0 and not step.needs_area):
+            return {}
+        area = self.data.area(columns) if step.needs_area else None
+        return dict.fromkeys(flows, step(np.ones(len(columns)), area))
+
+    def _locate(self, name: str, period: Period, lead: int) -> tuple[slice, int]:
+        return locate_period(
+            self.data.times, period.start_time, period.end_time, name=name, lead=lead, where=self.data.where
+        )
+
+    def _mark_holdout(self) -> np.ndarray:
+        holdout = self.config.test.holdout_sites
+        if holdout is None or holdout == 0:
+            return np.zeros(len(self.sites), dtype=bool)
+        return mark_holdout(self.sites, holdout, self.config.seed or 0)
+
+
+def _stack(
+    series: dict[str, np.ndarray],
+    names: Sequence[str],
+    window: slice | None = None,
+    columns: np.ndarray | None = None,
+) -> torch.Tensor:
+    """Return [T, B, len(names)] float32."""
+    if not names:
+        return torch.empty((window.stop - window.start, len(columns), 0))
+    first = series[names[0]]
+    joined = np.empty((*first.shape, len(names)), dtype=np.float32)
+    for k, name in enumerate(names):
+        joined[..., k] = series[name]
+    return torch.from_numpy(joined)
+
+
+def _rows(attributes: dict[str, np.ndarray], names: Sequence[str], columns: np.ndarray) -> torch.Tensor:
+    """Return [B, len(names)] float32."""
+    joined = np.empty((len(columns), len(names)), dtype=np.float32)
+    for k, name in enumerate(names):
+        joined[:, k] = attributes[name]
+    return torch.from_numpy(joined)

@@ -1,0 +1,260 @@
+"""The selected sites of a store: series and attributes by name, converted, filled, checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dmg.core.data.gaps import fill_attribute, fill_forcing, mask_sentinels, mask_target, require_nonnegative
+from dmg.core.data.quantity import convert, parse_unit, resolve_unit, unit_text
+from dmg.core.data.site_selection import match_sites
+from dmg.core.data.text_files import read_site_ids
+from dmg.core.data.time_window import as_span
+from dmg.errors import DataError, did_you_mean
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from dmg.conf.config import Config
+
+FLOWS = frozenset({"streamflow", "runoff", "flow_sim"})
+"""Published names of the flow of a basin; any other target in a volume per time counts as one too."""
+
+PRECIPITATION = frozenset({"prcp", "P", "pr", "precip", "precipitation", "rain", "rainfall", "total_precipitation"})
+"""Names of precipitation, which is never negative."""
+
+FLOW_UNIT = "mm d-1"
+
+
+class SiteData:
+    """Variables of the selected sites of a store, read when they are asked for.
+
+    Parameters
+    ----------
+    config
+        Configuration: ``observations`` says where the data are, which sites are used and in which unit a target is
+        that has none; the process model declares the units of its forcings.
+
+    Attributes
+    ----------
+    sites
+        Ids in the order of ``observations.subset_path`` (or ``gage_info``), else that of the store.
+    times
+        The record, datetime64 [T].
+    units
+        Unit of every variable as it is returned, by name.
+    where
+        Name of the store, for messages.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._obs = config.observations
+        self._store = self._open()
+        known = [str(site) for site in self._store["site"].values]
+        listed = self._obs.subset_path or self._obs.gage_info
+        self.sites = match_sites(read_site_ids(listed), known, listed) if listed else known
+        position = {site: i for i, site in enumerate(known)}
+        self._positions = np.array([position[site] for site in self.sites], dtype=np.int64)
+        self._first, self.times = self._record()
+        self._attributes: dict[str, np.ndarray] = {}
+        self._wanted = _declared_units(config)
+        self.units = _Units(self)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._store.data_vars
+
+    @property
+    def where(self) -> str:
+        """Name of the store."""
+        return self._obs.data_path or f"observations.name: {self._obs.name}"
+
+    def describe(self) -> str:
+        """Return a short text that changes when other data are read: the store, and how a sample was generated."""
+        return f"{self._obs.name} {self._obs.data_path or sorted(self._sample_options().items())}"
+
+    def forcing(self, name: str, window: slice, columns: np.ndarray) -> np.ndarray:
+        """Return a forcing [T, B] float32 without NaN; short gaps are filled, precipitation is not negative."""
+        values = mask_sentinels(self._read(name, window, columns))
+        sites, times = [self.sites[i] for i in columns], self.times[window]
+        if name in PRECIPITATION:
+            require_nonnegative(values, name=name, sites=sites, times=times, where=self.where)
+        values = fill_forcing(values, name=name, sites=sites, times=times, max_gap=self._obs.max_gap, where=self.where)
+        unit = self._store_unit(name)
+        return convert(values, unit, self.units[name]) if unit else values
+
+    def target(self, name: str, window: slice, columns: np.ndarray) -> np.ndarray:
+        """Return a target [T, B] float32; NaN where nothing was observed. Flow is in mm/d."""
+        values = mask_target(self._read(name, window, columns))
+        unit = self._target_unit(name)
+        if not unit:
+            return values
+        area = self.area(columns) if self.was_discharge(name) else None
+        return convert(values, unit, self.units[name], area)
+
+    def attribute(self, name: str, train: np.ndarray) -> np.ndarray:
+        """Return an attribute of all selected sites, float32 [N], without NaN.
+
+        Parameters
+        ----------
+        train
+            Which sites are training sites, bool [N]; a missing value may become their mean.
+        """
+        if name not in self._attributes:
+            self._attributes[name] = fill_attribute(
+                self._raw_attribute(name),
+                name=name,
+                sites=self.sites,
+                policy=self._obs.attribute_fill,
+                train=train,
+                where=f"{self.where}; observations.attribute_fill: {self._obs.attribute_fill}",
+            )
+        return self._attributes[name]
+
+    def _raw_attribute(self, name: str) -> np.ndarray:
+        var = self._variable(name, ("site",), "attribute")
+        return mask_sentinels(var.values[self._positions].astype(np.float32))
+
+    def area(self, columns: np.ndarray) -> np.ndarray:
+        """Return the areas of sites in km², float64.
+
+        Raises
+        ------
+        DataError
+            If no attribute is named, or an area is not positive.
+        """
+        name = self._obs.area_name
+        if not name:
+            raise DataError(
+                "the conversion between a discharge and a depth of water needs the area of each site",
+                where="observations.area_name",
+                hint="name the attribute that has it in km²",
+            )
+        return self.positive_attribute(name, "km2", columns)
+
+    def positive_attribute(self, name: str, unit: str, columns: np.ndarray) -> np.ndarray:
+        """Return an attribute of some sites in a unit (which it has if the store names none), float64 [B].
+
+        Raises
+        ------
+        DataError
+            If a value is missing or not positive; names the sites.
+        """
+        values = self._raw_attribute(name)[columns].astype(np.float64)
+        stored = self._store_unit(name)
+        values = convert(values, stored, unit) if stored else values
+        if not (values > 0).all():
+            bad = [self.sites[i] for i in columns[~(values > 0)]]
+            raise DataError(f"'{name}' is missing or not positive at {', '.join(bad[:10])}", where=self.where)
+        return values
+
+    def was_discharge(self, name: str) -> bool:
+        """Whether a variable is a volume per time in the store."""
+        unit = self._target_unit(name) if name in self else None
+        return bool(unit) and parse_unit(unit).dimensionality == parse_unit("m3 s-1").dimensionality
+
+    def unit_of(self, name: str) -> str:
+        """Return the unit of a variable as it is returned; empty where nobody names one."""
+        if name in FLOWS or self.was_discharge(name):
+            return FLOW_UNIT
+        stored = self._store_unit(name)
+        if name in self._wanted:
+            resolve_unit(name, stored, where=self.where)
+            return unit_text(self._wanted[name])
+        return unit_text(stored) if stored else ""
+
+    def _target_unit(self, name: str) -> str | None:
+        """Unit of a target in the store; ``target_unit`` speaks for a flow without one."""
+        stored = self._store_unit(name)
+        if stored or name not in FLOWS:
+            return stored
+        return resolve_unit(name, None, self._obs.target_unit, self.where)
+
+    def _store_unit(self, name: str) -> str | None:
+        text = str(self._store[name].attrs.get("units", "")).strip() if name in self else ""
+        return text or None
+
+    def _read(self, name: str, window: slice, columns: np.ndarray) -> np.ndarray:
+        var = self._variable(name, ("time", "site"), "series")
+        wanted = self._positions[columns]
+        rows = slice(window.start + self._first, window.stop + self._first)
+        if np.array_equal(wanted, np.arange(var.sizes["site"])):
+            return np.asarray(var[rows].values, dtype=np.float32)
+        # Stores read increasing positions quickly and others slowly.
+        order = np.argsort(wanted)
+        values = np.asarray(var[rows, wanted[order]].values, dtype=np.float32)
+        result = np.empty_like(values)
+        result[:, order] = values
+        return result
+
+    def _variable(self, name: str, dims: tuple[str, ...], kind: str) -> xr.DataArray:
+        found = [str(n) for n, var in self._store.data_vars.items() if var.dims == dims]
+        if name not in found:
+            text = f"the data have no {kind} '{name}'"
+            if name in self:
+                text += f"; there is a variable of that name over ({', '.join(map(str, self._store[name].dims))})"
+            raise DataError(text, where=self.where, hint=did_you_mean(name, found))
+        return self._store[name]
+
+    def _record(self) -> tuple[int, np.ndarray]:
+        """Return the part of the time axis between ``observations.start_time`` and ``end_time``, and its start."""
+        times = self._store["time"].values
+        begin, stop = 0, len(times)
+        start, end = self._obs.start_time, self._obs.end_time
+        if start:
+            begin = int(np.searchsorted(times, as_span(start, start)[0]))
+        if end:
+            stop = int(np.searchsorted(times, as_span(end, end)[1]))
+        if begin >= stop:
+            raise DataError(
+                f"the store covers {str(times[0])[:10]} to {str(times[-1])[:10]}, nothing of the record from "
+                f"{start} to {end}",
+                where=self.where,
+                hint="correct observations.start_time and end_time, or leave them out",
+            )
+        return begin, times[begin:stop]
+
+    def _sample_options(self) -> dict[str, Any]:
+        return {} if self._obs.sample is None else self._obs.sample.model_dump()
+
+    def _open(self) -> xr.Dataset:
+        from dmg.core.data.dataset import open_dataset
+        from dmg.registry import samples
+
+        if self._obs.data_path:
+            return open_dataset(self._obs.data_path)
+        if self._obs.name in samples:
+            return samples.get(self._obs.name)(**self._sample_options())
+        raise DataError(
+            f"the data set '{self._obs.name}' has no store",
+            where="observations.data_path",
+            hint="give one: observations.data_path=STORE.nc (`dmg data --help` says how to make one); "
+            f"without a file there are: {', '.join(samples.names())}",
+        )
+
+
+class _Units:
+    """Units by name, looked up when they are asked for."""
+
+    def __init__(self, data: SiteData) -> None:
+        self._data = data
+
+    def __getitem__(self, name: str) -> str:
+        return self._data.unit_of(name)
+
+    def get(self, name: str) -> str:
+        """Return the unit of a variable; empty if there is no such variable."""
+        return self._data.unit_of(name) if name in self._data else ""
+
+
+def _declared_units(config: Config) -> dict[str, str]:
+    """Units of forcings and targets as the process model declares them."""
+    from dmg.registry import process_models
+
+    units: dict[str, str] = {}
+    for name in config.model.phy.name if config.model.phy else ():
+        model = process_models.get(name)
+        for declared in (*getattr(model, "fluxes", ()), *getattr(model, "forcings", ())):
+            if declared.unit:
+                units[declared.name] = declared.unit
+    return units

@@ -1,0 +1,179 @@
+"""Normalisation of inputs and targets, with statistics of the training sites and the training period only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from dmg.core.utils.atomic import atomic_write
+from dmg.errors import DataError
+
+Values = TypeVar("Values", np.ndarray, torch.Tensor)
+
+FILE_NAME = "normalization_statistics.json"
+"""Name of the statistics file beside the weights."""
+
+STD_FLOOR = 0.001
+"""Least standard deviation, so that a constant variable does not divide by zero."""
+
+_ABOUT = "_about"
+
+
+def log_sqrt(x: Values) -> Values:
+    """Return log10(√x + 0.1), which draws skewed amounts such as rain and flow towards a normal distribution."""
+    if isinstance(x, torch.Tensor):
+        return torch.log10(torch.sqrt(x) + 0.1)
+    return np.log10(np.sqrt(x) + 0.1)
+
+
+def inverse_log_sqrt(y: Values) -> Values:
+    """Return the amount of which `y` is the `log_sqrt`; 0 below the least value that an amount can have."""
+    if isinstance(y, torch.Tensor):
+        return torch.clamp(torch.pow(10.0, y) - 0.1, min=0.0) ** 2
+    return np.maximum(10.0**y - 0.1, 0.0) ** 2
+
+
+def describe(values: np.ndarray) -> list[float]:
+    """Return [p10, p90, mean, std] of the finite values; the population std is at least 0.001."""
+    finite = np.asarray(values, dtype=np.float64).ravel()
+    finite = finite[np.isfinite(finite)]
+    if not finite.size:
+        raise DataError("no value to take statistics of")
+    low, high = np.percentile(finite, [10, 90])
+    return [float(low), float(high), float(finite.mean()), max(float(finite.std()), STD_FLOOR)]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Statistics by variable, and the transform that goes with them: z = (t(x) − mean) / std.
+
+    Parameters
+    ----------
+    statistics
+        ``{variable: [p10, p90, mean, std]}`` of t(x).
+    log
+        Variables with t(x) = log10(√x + 0.1); for the others t is the identity.
+    about
+        What the statistics were taken from; kept in the file, compared before they are used again.
+    """
+
+    statistics: dict[str, list[float]]
+    log: frozenset[str] = frozenset()
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def fit(
+        cls, values: Mapping[str, np.ndarray], *, log: Iterable[str] = (), about: dict[str, Any] | None = None
+    ) -> Normalisation:
+        """Take statistics of every variable, pooled over time and sites; NaN does not count.
+
+        Raises
+        ------
+        DataError
+            If a variable has no value, or one that is normalised by its logarithm is negative.
+        """
+        skewed, statistics = frozenset(log), {}
+        for name, array in values.items():
+            array = np.asarray(array, dtype=np.float64)
+            if name in skewed:
+                _refuse_negative(name, array)
+                array = log_sqrt(array)
+            try:
+                statistics[name] = describe(array)
+            except DataError as error:
+                raise DataError(
+                    f"'{name}' has no value at the training sites in the training period",
+                    hint="choose another period or other sites, or leave the variable out",
+                ) from error
+        return cls(statistics, skewed & set(values), dict(about or {}))
+
+    def apply(self, name: str, x: Values) -> Values:
+        """Return the normalised values; NaN stays NaN.
+
+        Raises
+        ------
+        DataError
+            If there are no statistics of that variable, or a value to be taken the logarithm of is negative.
+        """
+        mean, std = self._moments(name)
+        if name in self.log:
+            if isinstance(x, np.ndarray):
+                _refuse_negative(name, x)
+            x = log_sqrt(x)
+        return (x - mean) / std
+
+    def invert(self, name: str, z: Values) -> Values:
+        """Return the values of which `z` are the normalised ones."""
+        mean, std = self._moments(name)
+        y = z * std + mean
+        return inverse_log_sqrt(y) if name in self.log else y
+
+    def lacks(self, names: Iterable[str], log: Iterable[str] = ()) -> list[str]:
+        """Return what keeps these statistics from being used for the variables, in words; empty if they fit."""
+        names, log = list(names), set(log)
+        missing = [f"no statistics of '{name}'" for name in names if name not in self.statistics]
+        if "log" in self.about:
+            changed = sorted((log ^ self.log) & set(names))
+            missing += [f"'{name}' was {'not ' * (name in log)}log-normalised" for name in changed]
+        return missing
+
+    def changed_units(self, units: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables whose unit is not the one that the statistics were taken in, with the unit now."""
+        from dmg.core.data.quantity import same_unit
+
+        then = self.about.get("units", {})
+        return {name: now for name, now in units.items() if now and name in then and not same_unit(now, then[name])}
+
+    def save(self, path: str | Path) -> None:
+        """Write the statistics as JSON ``{variable: [p10, p90, mean, std]}``, whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        about = {**self.about, "log": sorted(self.log)}
+        with atomic_write(path) as temporary:
+            Path(temporary).write_text(json.dumps({**self.statistics, _ABOUT: about}, indent=2), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path, log: Iterable[str] = ()) -> Normalisation:
+        """Read statistics; `log` names the log-normalised variables where the file does not say (published files).
+
+        Raises
+        ------
+        DataError
+            If the file is not a statistics file.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = json.loads(content) if isinstance(content, str) else content
+            about = dict(content.pop(_ABOUT, {}))
+            statistics = {str(name): [float(v) for v in values] for name, values in content.items()}
+            if any(len(values) != 4 for values in statistics.values()):
+                raise ValueError("a variable has not four numbers")
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            raise DataError(
+                f"not a file of normalisation statistics: {error}",
+                where=str(path),
+                hint="delete it and train again, or point pretrained_model_dir at the directory of a trained model",
+            ) from error
+        return cls(statistics, frozenset(about.get("log", log)), about)
+
+    def _moments(self, name: str) -> tuple[float, float]:
+        if name not in self.statistics:
+            raise DataError(
+                f"no normalisation statistics of '{name}'", hint=f"there are some of {', '.join(self.statistics)}"
+            )
+        return self.statistics[name][2], self.statistics[name][3]
+
+
+def _refuse_negative(name: str, array: np.ndarray) -> None:
+    if np.any(array < 0):
+        raise DataError(
+            f"'{name}' has negative values (least {np.nanmin(array):.4g}) and cannot be log-normalised",
+            where="model.use_log_norm",
+            hint="take it off that list, or correct the data",
+        )
