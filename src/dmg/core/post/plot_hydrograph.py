@@ -128,7 +128,7 @@ def _draw(axes: Axes, timesteps: Any, predictions: Any, obs: Any, resample: str,
     strip_spines(axes)
     axes.margins(x=0.01)
     axes.tick_params(labelsize=fontsize - 1)
-    axes.legend(frameon=False, fontsize=fontsize - 1, loc="upper right", ncols=3)
+    axes.legend(framealpha=0.8, edgecolor="none", fontsize=fontsize - 1, loc="upper right", ncols=3)
 
 
 def _labelled(predictions: Any) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def plot_parameters(
             hint=f"true: {', '.join(true) or 'none'}; learned: {', '.join(learned) or 'none'}",
         )
     nrows = -(-len(names) // ncols)
-    figure = new_figure((2.5 * min(ncols, len(names)), 2.6 * nrows + 0.4), dpi)
+    figure = new_figure((max(2.5 * min(ncols, len(names)), 4.5), 2.6 * nrows + 0.4), dpi)
     panels = figure.subplots(nrows, min(ncols, len(names)), squeeze=False).ravel()
     for axes in panels[len(names) :]:
         axes.set_visible(False)

@@ -1,0 +1,8 @@
+"""Trainers: training, evaluation and simulation of the models of a configuration, and the files of a run."""
+
+from dmg.trainers.base import BaseTrainer
+from dmg.trainers.run import Run, load_run
+from dmg.trainers.run_directory import RunDirectory
+from dmg.trainers.trainer import Trainer
+
+__all__ = ["BaseTrainer", "Run", "RunDirectory", "Trainer", "load_run"]

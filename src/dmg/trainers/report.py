@@ -1,0 +1,164 @@
+"""Plots and printed scores of a run."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dmg.core.post import (
+    geoplot_single_metric,
+    plot_cdf,
+    plot_hydrograph_grid,
+    plot_loss,
+    plot_parameters,
+    print_metrics,
+)
+
+if TYPE_CHECKING:
+    from dmg.trainers.evaluate import Scores
+    from dmg.trainers.run_directory import RunDirectory
+    from dmg.trainers.simulate import Simulation
+    from dmg.trainers.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+LATITUDE, LONGITUDE, TRUE = "gauge_lat", "gauge_lon", "true_"
+_SHOWN = ("nse", "kge", "corr", "rmse", "pbias")
+
+
+def draw_loss(run: RunDirectory, losses: dict[int, float], scores: dict[int, float]) -> None:
+    """Draw the training loss, linear and logarithmic."""
+    if not losses:
+        return
+    epochs, values = list(losses), list(losses.values())
+    plot_loss(epochs, values, scores, save_path=run.plot_dir / "loss_plot.png")
+    plot_loss(epochs, values, scores, log=True, save_path=run.plot_dir / "loss_plot_log.png")
+
+
+def draw_evaluation(
+    trainer: Trainer,
+    runs: dict[str, Simulation],
+    observed: dict[str, np.ndarray],
+    scores: dict[str, Scores],
+) -> None:
+    """Draw hydrographs, distributions and maps of scores, and learned against true parameters where these are known.
+
+    Parameters
+    ----------
+    trainer
+        After an evaluation.
+    runs
+        Simulation by convention of the static parameters.
+    observed
+        Observations by target, [T, N].
+    scores
+        Values by convention, target and metric.
+    """
+    simulation = runs[trainer.config.model.static]
+    folder, several = trainer.run_dir.plot_dir, len(simulation.outputs) > 1 and len(observed) > 1
+    for name, metrics in scores[simulation.static].items():
+        suffix = f"_{name}" if several else ""
+        labels = [f"{name}, static {static}" for static in scores]
+        by_static = [values[name] for values in scores.values()]
+        for metric, figure in plot_cdf(by_static, ["nse", "kge"], labels, title="Test sites").items():
+            _save(figure, folder / f"cdf_{metric}{suffix}.png")
+        _draw_hydrographs(simulation, observed, name, metrics["nse"], folder / f"hydrographs{suffix}.png")
+        places = _site_values(trainer, [LATITUDE, LONGITUDE])
+        if len(places) == 2:
+            table = {"lat": places[LATITUDE], "lon": places[LONGITUDE], "nse": metrics["nse"]}
+            title = f"{name}: NSE at {len(simulation.sites)} sites"
+            geoplot_single_metric(table, "nse", folder / f"map_nse{suffix}.png", title=title)
+    _draw_parameters(trainer)
+
+
+def print_scores(summary: dict[str, Any]) -> str:
+    """Print, and return, the medians of the usual metrics, one column for every group and convention."""
+    columns, labels = [], []
+    for static, targets in summary.items():
+        for target, by_group in targets.items():
+            for group, metrics in by_group.items():
+                columns.append({m: _median(metrics[m]) for m in _SHOWN if m in metrics})
+                labels.append(f"{target} {group} ({static})" if len(targets) > 1 else f"{group} ({static})")
+    names = [m for m in _SHOWN if all(m in column for column in columns)]
+    return print_metrics(columns, names, model_labels=labels)
+
+
+def _median(entry: dict[str, Any]) -> list[float]:
+    return [np.nan if entry["median"] is None else entry["median"]]
+
+
+def _save(figure: Any, path: Any) -> None:
+    from dmg.core.post.figure import save_figure
+
+    save_figure(figure, path)
+
+
+def _draw_hydrographs(
+    simulation: Simulation, observed: dict[str, np.ndarray], name: str, nse: np.ndarray, path: Any
+) -> None:
+    """Draw the sites with the best, the median and the worst score over the last years."""
+    ranked = np.argsort(np.where(np.isfinite(nse), nse, -np.inf))
+    ranked = ranked[np.isfinite(nse[ranked])]
+    if not ranked.size:
+        return
+    chosen = {"best": ranked[-1], "median": ranked[(ranked.size - 1) // 2], "worst": ranked[0]}
+    chosen = {word: i for k, (word, i) in enumerate(chosen.items()) if i not in list(chosen.values())[:k]}
+    columns = list(chosen.values())
+    last = simulation.times > simulation.times[-1] - np.timedelta64(2 * 365, "D")
+    plot_hydrograph_grid(
+        simulation.times[last],
+        simulation.series[name][last][:, columns],
+        observed[simulation.outputs.get(name, name)][last][:, columns],
+        titles=[f"{word}: site {simulation.sites[i]} (NSE of the period {nse[i]:.2f})" for word, i in chosen.items()],
+        ylabel=f"{name} ({simulation.units[name]})",
+        save_path=path,
+    )
+
+
+def _site_values(trainer: Trainer, names: list[str]) -> dict[str, np.ndarray]:
+    """Return static variables of the evaluated sites that the data have, whether or not the model uses them."""
+    data = getattr(trainer.loader, "data", None)
+    if data is None:
+        return {}
+    position = {site: i for i, site in enumerate(data.sites)}
+    sites = trainer.eval_dataset.sites or []
+    if not all(site in position for site in sites):
+        return {}
+    rows = [position[site] for site in sites]
+    everywhere = np.ones(len(data.sites), dtype=bool)
+    return {name: data.attribute(name, everywhere)[rows] for name in names if name in data}
+
+
+def _draw_parameters(trainer: Trainer) -> None:
+    """Draw learned against true parameters if the data know the truth."""
+    for name, coupled in trainer.model.models.items():
+        process = getattr(coupled, "phy_model", None)
+        bounds = {**getattr(process, "parameter_bounds", {}), **getattr(process, "routing_parameter_bounds", {})}
+        true = _site_values(trainer, [f"{TRUE}{parameter}" for parameter in bounds])
+        if not true or not hasattr(coupled, "physical_parameters"):
+            continue
+        learned = learned_parameters(trainer, name)
+        several = len(trainer.model.models) > 1
+        plot_parameters(
+            {key.removeprefix(TRUE): values for key, values in true.items()},
+            learned,
+            trainer.eval_dataset.holdout,
+            title="True and learned parameters (means over time and components)",
+            save_path=trainer.run_dir.plot_dir / f"parameters{f'_{name}' if several else ''}.png",
+        )
+
+
+def learned_parameters(trainer: Trainer, name: str) -> dict[str, np.ndarray]:
+    """Return the parameters that a model learned, [N], averaged over time and components, batch by batch of sites."""
+    from dmg.core.post.plot_parameters import site_means
+
+    coupled, data = trainer.model.models[name], trainer.eval_dataset
+    size, parts = trainer.config.test.batch_size, {}
+    for begin in range(0, data.n_sites, size):
+        batch = trainer.sampler.get_validation_sample(data, begin, min(begin + size, data.n_sites))
+        found = coupled.physical_parameters(batch, static=trainer.config.model.static)
+        for parameter, values in found.items():
+            parts.setdefault(parameter, []).append(site_means(values, batch.n_sites))
+    return {parameter: np.concatenate(pieces) for parameter, pieces in parts.items()}

@@ -1,0 +1,217 @@
+"""A finished run: its configuration, model and scores, and predictions for new data."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dmg.errors import DataError, RunError
+from dmg.registry import loaders, samplers
+from dmg.trainers.run_directory import RunDirectory, read_config
+from dmg.trainers.simulate import simulate_sites, to_dataset
+from dmg.trainers.weights import choose_epoch
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from dmg.conf.config import Config
+    from dmg.models.model_handler import ModelHandler
+
+
+def load_run(path: str | Path, *, epoch: int = 0, device: str = "auto") -> Run:
+    """Return the run in a directory.
+
+    Parameters
+    ----------
+    path
+        ``output_dir`` of the run, wherever it lies now.
+    epoch
+        Epoch of the weights; 0 takes the best by validation, else the newest.
+    device
+        Where the model shall live.
+
+    Raises
+    ------
+    RunError
+        If the directory holds no run, or no weights.
+    """
+    return Run(path, epoch=epoch, device=device)
+
+
+class Run:
+    """A finished run; make one with `load_run`.
+
+    Attributes
+    ----------
+    path
+        Directory.
+    config
+        The configuration it was trained with, its folders as they lie now.
+    epoch
+        Epoch of the weights.
+
+    Examples
+    --------
+    >>> run = dmg.load_run("output/dhbv")  # doctest: +SKIP
+    >>> run.predict("new_basins.nc")["streamflow"].sel(site="01013500")  # doctest: +SKIP
+    """
+
+    def __init__(self, path: str | Path, *, epoch: int = 0, device: str = "auto") -> None:
+        self.path = Path(path).expanduser()
+        self._files = RunDirectory(self.path)
+        moved = {"output_dir": str(self.path), "pretrained_model_dir": None, "device": device}
+        moved |= dict.fromkeys(("model_dir", "plot_dir", "sim_dir", "log_dir", "run_dir"))
+        config = read_config(self._files.config, **moved)
+        if config is None:
+            raise RunError(
+                "there is no run in this directory",
+                where=str(self.path),
+                hint="a run has a file config.yaml; give the output_dir of a training",
+            )
+        self.config: Config = config
+        self._epoch = epoch
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, epoch {self.epoch})"
+
+    @cached_property
+    def epoch(self) -> int:
+        """Epoch of the weights."""
+        phy = self.config.model.phy
+        return choose_epoch(self._files.model_dir, phy.name if phy else [self.config.model.nn.name], self._epoch)
+
+    @cached_property
+    def model(self) -> ModelHandler:
+        """The models with their trained weights, in evaluation mode."""
+        from dmg.models.model_handler import ModelHandler
+
+        handler = ModelHandler(self.config)
+        handler.load_model(self.epoch, self._files.model_dir)
+        return handler.eval()
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """What ``run.json`` holds: versions, seed, data, timings."""
+        return self._files.read_record()
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """What ``metrics_aggregate.json`` holds, ``{static: {target: {group: {metric: {median, mean, std, n}}}}}``.
+
+        Raises
+        ------
+        RunError
+            If the run was not evaluated.
+        """
+        return self._read(self._files.metrics_aggregate)
+
+    @cached_property
+    def site_metrics(self) -> dict[str, Any]:
+        """What ``metrics.json`` holds: sites, and ``{static: {target: {metric: [one value per site]}}}``."""
+        return self._read(self._files.metrics)
+
+    @property
+    def simulation(self) -> xr.Dataset:
+        """The simulation of the run, ``simulation.nc``, read lazily."""
+        import xarray as xr
+
+        if not self._files.simulation.exists():
+            raise RunError("the run has no simulation", where=str(self._files.simulation), hint="evaluate it first")
+        return xr.open_dataset(self._files.simulation, engine="h5netcdf")
+
+    def predict(
+        self,
+        dataset: xr.Dataset | str | Path,
+        *,
+        static: str = "held",
+        outputs: list[str] | None = None,
+        batch_size: int | None = None,
+    ) -> xr.Dataset:
+        """Run the trained model with other data.
+
+        Parameters
+        ----------
+        dataset
+            Canonical dataset (dims time and site, units on the variables), or the path of one. Variables are
+            taken by name, converted to the units of the model and normalised with the statistics of the training.
+            Observations are not needed.
+        static
+            ``held``: static parameters from the spin-up. ``last``: from the last step, as published.
+        outputs
+            Names of outputs; those of ``model.phy.variables``, or all, if absent.
+        batch_size
+            Sites at once; ``test.batch_size`` if absent.
+
+        Returns
+        -------
+        xarray.Dataset
+            Outputs with units over (time, site). The first ``model.warmup`` steps spin the model up and are not
+            part of it.
+
+        Raises
+        ------
+        DataError
+            If a variable is missing (it is named) or has gaps, or the record is not longer than the warm-up.
+        """
+        config = self._config_for(dataset)
+        loader_class = loaders.get(config.data_loader)
+        loader = loader_class(config) if config.observations.data_path else loader_class(config, store=dataset)
+        if outputs is None and config.model.phy:
+            outputs = config.model.phy.variables or None
+        result = simulate_sites(
+            self.model,
+            loader.eval_dataset,
+            samplers.get(config.data_sampler)(config),
+            batch_size=batch_size or config.test.batch_size,
+            static=static,
+            outputs=outputs,
+            description="predicting",
+        )
+        return to_dataset(result)
+
+    def _config_for(self, dataset: xr.Dataset | str | Path) -> Config:
+        """Return the configuration of a simulation over all of a dataset."""
+        from dmg.conf.config import as_config
+        from dmg.core.data.dataset import canonical, open_dataset
+
+        on_disk = isinstance(dataset, str | Path)
+        store = open_dataset(dataset) if on_disk else canonical(dataset, require_units=False, cast=False)
+        times, warmup = store["time"].values, self.config.model.warmup
+        if len(times) <= warmup + 1:
+            raise DataError(
+                f"the data have {len(times)} time steps, the warm-up alone takes {warmup}",
+                where=str(dataset) if on_disk else None,
+                hint="give a longer record: nothing is predicted for the warm-up",
+            )
+        plain = self.config.model_dump(mode="json")
+        plain["mode"] = "sim"
+        plain["pretrained_model_dir"] = str(self._files.model_dir)
+        plain["sim"] = {"start_time": _stamp(times[warmup]), "end_time": _stamp(times[-1])}
+        plain["test"] |= {"holdout_sites": None}
+        plain["observations"] |= {
+            "name": "given",
+            "sample": None,
+            "data_path": str(dataset) if on_disk else None,
+            "gage_info": None,
+            "subset_path": None,
+            "start_time": None,
+            "end_time": None,
+        }
+        return as_config(plain)
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        if not path.exists():
+            raise RunError(
+                "the run was not evaluated",
+                where=str(path),
+                hint=f"dmg mode=test output_dir={self.path} --config-name {self._files.config}",
+            )
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _stamp(moment: Any) -> str:
+    """Return a moment as configurations write it, to the minute."""
+    text = str(moment.astype("datetime64[m]")).replace("-", "/").replace("T", " ")
+    return text.removesuffix(" 00:00")

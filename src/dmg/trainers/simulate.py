@@ -1,0 +1,185 @@
+"""Running trained models over a period, batch by batch of sites, and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dmg.trainers.progress import progress
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from dmg.core.data.batch import Batch
+    from dmg.core.data.samplers import BaseSampler
+    from dmg.models.model_handler import ModelHandler
+
+
+@dataclass
+class Simulation:
+    """Series of many sites on one time axis.
+
+    Parameters
+    ----------
+    sites
+        Ids [N].
+    times
+        datetime64 [T]: the period without its warm-up.
+    series
+        Name to values [T, N], or [N] for what has no time.
+    units
+        Name to unit.
+    static
+        ``last`` or ``held``: what the static parameters were.
+    outputs
+        Name of a series to the name of the output it is; they differ where several models have one.
+    """
+
+    sites: list[str]
+    times: np.ndarray
+    series: dict[str, np.ndarray]
+    units: dict[str, str] = field(default_factory=dict)
+    static: str = "held"
+    outputs: dict[str, str] = field(default_factory=dict)
+
+
+def simulate_sites(
+    model: ModelHandler,
+    dataset: Batch,
+    sampler: BaseSampler,
+    *,
+    batch_size: int,
+    static: str = "held",
+    outputs: Sequence[str] | None = None,
+    description: str = "simulating",
+) -> Simulation:
+    """Run the models over all sites and time steps of a dataset, without gradient.
+
+    Parameters
+    ----------
+    model
+        The models; left in the mode (training or evaluation) in which they were.
+    dataset
+        Inputs; its first ``warmup`` steps spin the models up and are not part of the result.
+    sampler
+        Cuts the dataset into batches of sites.
+    batch_size
+        Sites per batch; any number gives the same result.
+    static
+        ``last`` or ``held``.
+    outputs
+        Names of outputs to keep; None for all.
+    description
+        Text of the progress bar.
+
+    Returns
+    -------
+    Simulation
+        Targets in the output unit (the dataset's ``denorm_fn``), other fluxes in the unit their model declares. With
+        several models the names are ``<model>_<output>``.
+    """
+    n_sites = dataset.n_sites
+    parts: dict[str, list[np.ndarray]] = {}
+    was_training = model.training
+    try:
+        with progress(n_sites, description, unit="site") as bar:
+            for begin in range(0, n_sites, batch_size):
+                end = min(begin + batch_size, n_sites)
+                batch = sampler.get_validation_sample(dataset, begin, end)
+                result = model(batch, eval=True, static=static, outputs=outputs)
+                for name, values in _named(result, batch, outputs).items():
+                    parts.setdefault(name, []).append(values)
+                bar.update(end - begin)
+    finally:
+        model.train(was_training)
+    series = {name: np.concatenate(pieces, axis=-1) for name, pieces in parts.items()}
+    length = max((s.shape[0] for s in series.values() if s.ndim == 2), default=dataset.n_times)
+    return Simulation(
+        sites=list(dataset.sites) if dataset.sites is not None else [str(i) for i in range(n_sites)],
+        times=_times(dataset)[-length:],
+        series=series,
+        units=_units(model, dataset, list(series)),
+        static=static,
+        outputs={_label(m, n, len(result)): n for m, named in result.items() for n in named},
+    )
+
+
+def _named(result: dict[str, dict[str, Any]], batch: Batch, wanted: Sequence[str] | None) -> dict[str, np.ndarray]:
+    """Return the wanted outputs, [T, B] or [B], by name, targets in the output unit."""
+    scale = batch.get("denorm_fn")
+    found = {}
+    for model_name, outputs in result.items():
+        for name, tensor in outputs.items():
+            if wanted is not None and name not in wanted:
+                continue
+            values = tensor.detach()
+            if values.ndim == 3:
+                values = values[..., 0]
+            if scale is not None and name in scale.names:
+                values = scale(values, name)
+            found[_label(model_name, name, len(result))] = values.cpu().numpy()
+    return found
+
+
+def _label(model_name: str, name: str, n_models: int) -> str:
+    return name if n_models == 1 else f"{model_name}_{name}"
+
+
+def _times(dataset: Batch) -> np.ndarray:
+    if dataset.times is not None:
+        return dataset.times
+    return np.datetime64("1970-01-01") + np.arange(dataset.n_times).astype("timedelta64[D]")
+
+
+def _units(model: ModelHandler, dataset: Batch, names: list[str]) -> dict[str, str]:
+    """Return the unit of every output: of targets the output unit, of other fluxes the declared one."""
+    scale = dataset.get("denorm_fn")
+    units = {}
+    for model_name, coupled in model.models.items():
+        declared = {f.name: f.unit for f in getattr(getattr(coupled, "phy_model", None), "fluxes", ())}
+        declared |= dict(getattr(getattr(coupled, "phy_model", None), "derived_units", {}))
+        if scale is not None:
+            declared |= scale.units
+        for name, unit in {**dataset.units, **declared}.items():
+            label = _label(model_name, name, len(model.models))
+            units[label] = units[f"{label}_no_rout"] = unit
+    return {name: units.get(name) or "1" for name in names}
+
+
+def to_dataset(simulation: Simulation, observed: dict[str, np.ndarray] | None = None) -> xr.Dataset:
+    """Return a simulation as a CF dataset with dims (time, site).
+
+    Parameters
+    ----------
+    simulation
+        What was simulated.
+    observed
+        Target to observations [T, N] in the same unit and on the same axis; stored as ``<target>_obs``.
+    """
+    import xarray as xr
+
+    from dmg.core.data.quantity import unit_text
+
+    variables: dict[str, Any] = {}
+    for name, values in simulation.series.items():
+        dims = ("time", "site") if values.ndim == 2 else ("site",)
+        variables[name] = (dims, values.astype(np.float32), {"units": unit_text(simulation.units[name])})
+    for name, values in (observed or {}).items():
+        attributes = {"units": unit_text(simulation.units[name]), "long_name": f"observed {name}"}
+        variables[f"{name}_obs"] = (("time", "site"), values.astype(np.float32), attributes)
+    return xr.Dataset(
+        variables,
+        coords={"time": simulation.times, "site": np.array(simulation.sites, dtype=object)},
+        attrs={"title": "simulation of a differentiable model", "static_parameters": simulation.static},
+    )
+
+
+def write_simulation(dataset: xr.Dataset, path: Path) -> None:
+    """Write a simulation atomically as NetCDF with CF attributes."""
+    from dmg.core.data.dataset import write_dataset
+
+    write_dataset(dataset, path)

@@ -1,0 +1,338 @@
+"""The trainer: trains, evaluates and simulates what a configuration describes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from dmg.core.data.batch import Batch
+from dmg.core.logging import get_exp_logger
+from dmg.core.utils.atomic import write_text
+from dmg.errors import ConfigError
+from dmg.registry import loaders, samplers, trainers
+from dmg.trainers import evaluate as scoring
+from dmg.trainers.base import BaseTrainer
+from dmg.trainers.optimizer import make_optimizer, make_scheduler
+from dmg.trainers.report import draw_evaluation, draw_loss, print_scores
+from dmg.trainers.run_directory import RunDirectory
+from dmg.trainers.simulate import Simulation, simulate_sites, to_dataset, write_simulation
+from dmg.trainers.train import Training
+from dmg.trainers.weights import load_pretrained, load_trained, read_best
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+    from dmg.conf.config import Config
+    from dmg.core.data.loaders import BaseLoader
+    from dmg.core.data.samplers import BaseSampler
+    from dmg.models.model_handler import ModelHandler
+
+logger = logging.getLogger(__name__)
+
+
+@trainers.register("Trainer")
+class Trainer(BaseTrainer):
+    """Trains, evaluates and simulates the models of a configuration, and writes the files of the run.
+
+    Everything that is not given is built from the configuration when it is needed.
+
+    Parameters
+    ----------
+    config
+        Configuration, as dict or ``Config``.
+    model
+        The models.
+    train_dataset, eval_dataset, dataset
+        What to train on, to evaluate on, and to simulate with.
+    loss_func
+        The loss, or a mapping of target to loss.
+    optimizer, scheduler
+        Of the models' parameters.
+    write_out
+        Write files into ``output_dir``.
+    verbose
+        Print what the log says.
+
+    Attributes
+    ----------
+    metrics
+        After `evaluate`, what ``metrics.json`` holds.
+    simulation
+        After `evaluate` or `inference`, the series as they were simulated.
+
+    Examples
+    --------
+    >>> trainer = Trainer(config)  # doctest: +SKIP
+    >>> trainer.train()  # doctest: +SKIP
+    >>> trainer.evaluate()["held"]["streamflow"]["all"]["nse"]["median"]  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any] | Config,
+        model: ModelHandler | None = None,
+        train_dataset: Batch | None = None,
+        eval_dataset: Batch | None = None,
+        dataset: Batch | None = None,
+        loss_func: Any = None,
+        optimizer: Optimizer | None = None,
+        scheduler: LRScheduler | None = None,
+        write_out: bool = True,
+        verbose: bool = False,
+    ) -> None:
+        from dmg.conf.config import as_config
+
+        self.config = as_config(config)
+        self._given = {"train": train_dataset, "eval": eval_dataset, "sim": dataset}
+        self.loss_func = loss_func
+        self.optimizer, self.scheduler = optimizer, scheduler
+        self.write_out, self.verbose = write_out, verbose
+        self.run_dir = RunDirectory.of(self.config) if write_out else None
+        self.metrics: dict[str, Any] = {}
+        self.simulation: Simulation | None = None
+        self.training: Training | None = None
+        self._began = False
+        if model is None:
+            from dmg.models.model_handler import ModelHandler
+
+            model = ModelHandler(self.config, verbose=verbose)
+        self.model = model
+
+    @cached_property
+    def loader(self) -> BaseLoader:
+        """The loader of the configuration; built only if data are needed that were not given."""
+        return loaders.get(self.config.data_loader)(self.config)
+
+    @cached_property
+    def sampler(self) -> BaseSampler:
+        """The sampler of the configuration."""
+        return samplers.get(self.config.data_sampler)(self.config)
+
+    @cached_property
+    def train_dataset(self) -> Batch:
+        """What is trained on."""
+        given = self._given["train"]
+        return self.loader.train_dataset if given is None else _as_batch(given)
+
+    @cached_property
+    def eval_dataset(self) -> Batch:
+        """What is evaluated on: the test period, warm-up before it."""
+        given = self._given["eval"]
+        return self.loader.eval_dataset if given is None else _as_batch(given)
+
+    @cached_property
+    def dataset(self) -> Batch:
+        """What is simulated with; its first ``model.warmup`` steps spin the models up."""
+        given = self._given["sim"]
+        return self.eval_dataset if given is None else _as_batch(given)
+
+    def train(self) -> ModelHandler:
+        """Train the models, and return them with the weights of the last epoch or of the best, if it validates.
+
+        Continues exactly where an interrupted training ended if ``train.resume`` is set, and starts from the
+        weights in ``pretrained_model_dir`` if that is given.
+
+        Raises
+        ------
+        RunError
+            If losses or gradients are not finite too often, a checkpoint does not fit, or the disk is full.
+        """
+        began = time.perf_counter()
+        config, data = self.config, self.train_dataset
+        self._begin(data={"train": data.fingerprint()})
+        if self.loss_func is None:
+            self.loss_func = self._make_losses(data)
+        if self.optimizer is None:
+            self.optimizer = make_optimizer(self.model.get_parameters(), config.train)
+        if self.scheduler is None:
+            self.scheduler = make_scheduler(self.optimizer, config.train)
+        _check_plateau(self.scheduler, config)
+        name = config.logging if self.write_out else "none"
+        with get_exp_logger(name, log_dir=config.log_dir) as experiment:
+            experiment.log_config(config.model_dump(mode="json"))
+            self.training = training = Training(
+                config,
+                self.model,
+                data,
+                self.sampler,
+                self.loss_func,
+                self.optimizer,
+                self.scheduler,
+                self.run_dir,
+                experiment,
+                self._make_validation(),
+            )
+            if not training.resume():
+                load_pretrained(self.model, config)
+            training.run()
+        if training.best_epoch is not None and self.run_dir:
+            self.model.load_model(training.best_epoch, self.run_dir.model_dir)
+        self.model.epoch = training.best_epoch or training.epoch
+        if self.run_dir:
+            self.run_dir.note(
+                timings={"train_s": round(time.perf_counter() - began, 2)},
+                training={
+                    "epochs": training.epoch,
+                    "batches_per_epoch": training.n_batches,
+                    "skipped_batches": training.guard.total,
+                    "stopped_early": training.stopped_early,
+                    "best_epoch": read_best(self.run_dir.model_dir) if config.valid else None,
+                    "final_loss": training.losses.get(training.epoch),
+                },
+            )
+            draw_loss(self.run_dir, training.losses, training.scores)
+        return self.model
+
+    def evaluate(self) -> dict[str, Any]:
+        """Run the models over the test period, score them at every site, and write results and plots.
+
+        Static parameters are taken once as published (``last``: at the end of the period) and once as a forecast
+        has to (``held``: at the end of the spin-up); both are scored, ``simulation.nc`` has that of
+        ``model.static``.
+
+        Returns
+        -------
+        dict
+            What ``metrics_aggregate.json`` holds:
+            ``{static: {target: {group: {metric: {median, mean, std, n}}}}}`` with the groups ``all`` and, if sites
+            are held out, ``trained`` and ``holdout``.
+
+        Raises
+        ------
+        RunError
+            If there are no trained weights.
+        DataError
+            If there are no observations, or a prediction is not finite.
+        """
+        began = time.perf_counter()
+        config, data = self.config, self.eval_dataset
+        self._load_weights()
+        self._begin(data={"test": data.fingerprint()})
+        targets, more = list(config.train.target), config.model.outputs
+        runs: dict[str, Simulation] = {}
+        for static in ("last", "held"):
+            main = static == config.model.static
+            wanted = list(dict.fromkeys([*targets, *more])) if main else targets
+            runs[static] = self._simulate(data, config.test.batch_size, static, wanted)
+        self.simulation = simulation = runs[config.model.static]
+        observed = scoring.observations(data, len(simulation.times))
+        scores = {static: scoring.score(run, observed) for static, run in runs.items()}
+        summary = {static: scoring.aggregate(values, data.holdout) for static, values in scores.items()}
+        self.metrics = scoring.plain(
+            {
+                "sites": simulation.sites,
+                "holdout": np.zeros(len(simulation.sites), bool) if data.holdout is None else data.holdout,
+                "period": [str(simulation.times[0])[:16], str(simulation.times[-1])[:16]],
+                "units": {name: simulation.units[name] for name in scores["last"]},
+                **scores,
+            }
+        )
+        if self.run_dir:
+            write_text(self.run_dir.metrics, json.dumps(self.metrics, allow_nan=False) + "\n")
+            write_text(self.run_dir.metrics_aggregate, json.dumps(summary, indent=1, allow_nan=False) + "\n")
+            write_simulation(to_dataset(simulation, observed), self.run_dir.simulation)
+            draw_evaluation(self, runs, observed, scores)
+            self.run_dir.note(timings={"evaluate_s": round(time.perf_counter() - began, 2)})
+        if self.verbose:
+            print_scores(summary)
+        return summary
+
+    def inference(self) -> dict[str, np.ndarray]:
+        """Run the models over the simulation period; no observations are needed.
+
+        Returns
+        -------
+        dict
+            Name to series [T, N, 1] (or [N] for what has no time), as ``simulation.nc`` has them: the outputs named
+            by ``model.outputs``, or all of them.
+        """
+        began = time.perf_counter()
+        config, data = self.config, self.dataset
+        self._load_weights()
+        self._begin(data={"sim": data.fingerprint()})
+        batch_size = (config.sim.batch_size if config.sim else None) or config.test.batch_size
+        outputs = config.model.outputs
+        self.simulation = self._simulate(data, batch_size, config.model.static, outputs or None)
+        if self.run_dir:
+            write_simulation(to_dataset(self.simulation), self.run_dir.simulation)
+            self.run_dir.note(timings={"simulate_s": round(time.perf_counter() - began, 2)})
+        return {k: v[..., None] if v.ndim == 2 else v for k, v in self.simulation.series.items()}
+
+    def _simulate(self, data: Batch, batch_size: int, static: str, outputs: list[str] | None) -> Simulation:
+        return simulate_sites(
+            self.model,
+            data,
+            self.sampler,
+            batch_size=batch_size,
+            static=static,
+            outputs=outputs,
+            description=f"simulating ({static})",
+        )
+
+    def _begin(self, **entries: Any) -> None:
+        """Write the configuration and the record, once per trainer."""
+        if self.run_dir is None:
+            return
+        if self._began:
+            self.run_dir.note(**entries)
+            return
+        self.run_dir.begin(self.config, **entries)
+        self._began = True
+
+    def _load_weights(self) -> None:
+        """Load trained weights: in modes test and sim, unless the model was given with weights loaded.
+
+        In the other modes the model is used as it is, trained here or by the caller's own loop.
+        """
+        if self.training is None and "train" not in self.config.mode and not self.model.epoch:
+            load_trained(self.model, self.config)
+
+    def _make_losses(self, data: Batch) -> dict[str, Any]:
+        """Return one loss per target, scaled by the observations of the training period."""
+        from dmg.models.criterion import load_criterion
+
+        config = self.config
+        first = np.datetime64(config.train.start)
+        inside = slice(None) if data.times is None else slice(int(np.searchsorted(data.times, first)), None)
+        observed = data["target"][inside]
+        return {
+            target: load_criterion(observed[..., k : k + 1], config.train.loss_function, device=config.device)
+            for k, target in enumerate(config.train.target)
+        }
+
+    def _make_validation(self) -> Any:
+        """Return the function that scores the validation period; None without one."""
+        valid = self.config.valid
+        if valid is None:
+            return None
+        data = self.loader.valid_dataset
+        batch_size = valid.batch_size or self.config.test.batch_size
+
+        def validate() -> float:
+            run = self._simulate(data, batch_size, self.config.model.static, list(self.config.train.target))
+            return scoring.median_nse(run, scoring.observations(data, len(run.times)))
+
+        return validate
+
+
+def _as_batch(dataset: Mapping[str, Any]) -> Batch:
+    return dataset if isinstance(dataset, Batch) else Batch(dataset)
+
+
+def _check_plateau(scheduler: Any, config: Config) -> None:
+    """Refuse a plateau scheduler that waits for a loss to grow."""
+    plateau = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+    if plateau and scheduler.mode == "max" and config.valid is None:
+        raise ConfigError(
+            "ReduceLROnPlateau with mode: max needs a score to watch, and there is no validation",
+            where="train.lr_scheduler.mode",
+            hint="give a block 'valid' (the median NSE is watched), or mode: min (the training loss is)",
+        )
