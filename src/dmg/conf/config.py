@@ -47,8 +47,10 @@ class Config(Section):
     seed: NonNegativeInt | None = Field(
         0, description="Seed of every random number; null for a run that cannot be repeated."
     )
-    logging: Literal["tensorboard"] | None = Field(
-        None, description="Where the course of training is logged beside the table."
+    logging: Literal["json", "tensorboard"] | None = Field(
+        "json",
+        description="How the course of training is logged in log_dir beside training_log.csv: json (one object per "
+        "epoch in metrics.jsonl), tensorboard, or null for not at all.",
     )
     cache_states: bool = Field(False, description="Start an evaluation from the states that the one before left.")
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = Field(

@@ -88,6 +88,7 @@ class Hbv(ProcessModel):
         "gwflow": "Q2_tail",
     }
     total: ClassVar = "streamflow"
+    derived_units: ClassVar = {"BFI": "%"}
     warmup_is_static: ClassVar = True
     router_class: ClassVar = GammaUnitHydrograph
 

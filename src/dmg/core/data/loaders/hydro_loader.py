@@ -24,6 +24,8 @@ from dmg.errors import DataError
 from dmg.registry import loaders
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from dmg.conf.period import Period
 
 logger = logging.getLogger(__name__)
@@ -51,6 +53,8 @@ class HydroLoader(BaseLoader):
         Kept for published code; every dataset is there in every mode, and read when it is first asked for.
     overwrite
         Take the statistics anew, even if there is a file of them.
+    store
+        A canonical dataset to read instead of what ``observations`` names.
     holdout
         Which sites are held out, bool [N] in the order of ``sites``; by default what ``test.holdout_sites`` says.
     """
@@ -61,6 +65,7 @@ class HydroLoader(BaseLoader):
         test_split: bool = False,
         overwrite: bool = False,
         holdout_index: int | None = None,
+        store: xr.Dataset | None = None,
     ) -> None:
         from dmg.conf.config import as_config
 
@@ -68,7 +73,7 @@ class HydroLoader(BaseLoader):
         self.config = as_config(config)
         self.overwrite = overwrite
         self.holdout_index = holdout_index
-        self.data = SiteData(self.config)
+        self.data = SiteData(self.config, store)
         self.sites = self.data.sites
         self.holdout = self._mark_holdout()
         self._train_columns = np.flatnonzero(~self.holdout)

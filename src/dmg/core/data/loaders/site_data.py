@@ -35,6 +35,8 @@ class SiteData:
     config
         Configuration: ``observations`` says where the data are, which sites are used and in which unit a target is
         that has none; the process model declares the units of its forcings.
+    store
+        A canonical dataset to read instead of what ``observations`` names.
 
     Attributes
     ----------
@@ -48,9 +50,9 @@ class SiteData:
         Name of the store, for messages.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, store: xr.Dataset | None = None) -> None:
         self._obs = config.observations
-        self._store = self._open()
+        self._store = self._open() if store is None else _as_store(store)
         known = [str(site) for site in self._store["site"].values]
         listed = self._obs.subset_path or self._obs.gage_info
         self.sites = match_sites(read_site_ids(listed), known, listed) if listed else known
@@ -231,6 +233,12 @@ class SiteData:
             hint="give one: observations.data_path=STORE.nc (`dmg data --help` says how to make one); "
             f"without a file there are: {', '.join(samples.names())}",
         )
+
+
+def _as_store(dataset: xr.Dataset) -> xr.Dataset:
+    from dmg.core.data.dataset import canonical
+
+    return canonical(dataset, require_units=False, cast=False)
 
 
 class _Units:
