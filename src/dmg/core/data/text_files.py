@@ -1,15 +1,15 @@
-"""Small text files: JSON as published runs write it, and lists of site ids."""
+"""Small text files: JSON as published runs write it, lists of site ids, tables."""
 
 from __future__ import annotations
 
 import csv
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dmg.core.data.sites import read_site_list
 from dmg.errors import DataError
 
 
@@ -28,38 +28,17 @@ def load_json(path: str | Path) -> Any:
         raise DataError(f"not JSON: {error}", where=str(path)) from error
 
 
-def read_site_ids(path: str | Path) -> list[str]:
-    """Return the site ids of a file, in its order.
-
-    Reads a JSON list, a Python or NumPy list in text, one id per line, a comma-separated line, a CSV table with a
-    column ``gage``, ``gauge_id`` or ``site``, and a NumPy array file (``.npy``).
+def txt_to_array(path: str | Path) -> np.ndarray:
+    """Return the site ids of a text file as an array: of integers where all of them are numbers, else of text.
 
     Raises
     ------
     DataError
-        If there is no such file, or no id in it, or an id occurs twice.
+        If there is no such file, or it names no site, or one twice.
     """
-    path = Path(path).expanduser()
-    if path.suffix == ".npy":
-        ids = [str(site) for site in _read_array(path).ravel().tolist()]
-    elif path.suffix == ".json":
-        content = load_json(path)
-        if not isinstance(content, list):
-            raise DataError("the file holds no list of site ids", where=str(path))
-        ids = [str(site) for site in content]
-    else:
-        ids = _ids_of_text(_read(path))
-    if not ids:
-        raise DataError("the file names no site", where=str(path))
-    twice = sorted({site for site in ids if ids.count(site) > 1}) if len(set(ids)) < len(ids) else []
-    if twice:
-        raise DataError(f"sites are listed more than once: {', '.join(twice[:10])}", where=str(path))
-    return ids
-
-
-def txt_to_array(path: str | Path) -> np.ndarray:
-    """Return the site ids of a text file as an array: of integers where all of them are numbers, else of text."""
-    ids = read_site_ids(path)
+    if not Path(path).expanduser().is_file():
+        raise DataError(f"no such file: {path}")
+    ids = read_site_list(path)
     return np.array([int(site) for site in ids] if all(site.isdigit() for site in ids) else ids)
 
 
@@ -69,25 +48,16 @@ def read_table(path: str | Path, columns: list[str]) -> dict[str, list[str]]:
     Raises
     ------
     DataError
-        If a column is missing; names those that are there.
+        If there is no such file, or a column is missing; names those that are there.
     """
-    rows = list(csv.DictReader(_read(path).splitlines(), skipinitialspace=True))
-    known = [] if not rows else [str(name) for name in rows[0]]
+    reader = csv.DictReader(_read(path).splitlines(), skipinitialspace=True)
+    rows, known = list(reader), list(reader.fieldnames or [])
     missing = [name for name in columns if name not in known]
     if missing:
-        raise DataError(f"the table has no column {', '.join(missing)}", where=str(path), hint=f"it has {known}")
-    return {name: [row[name].strip() for row in rows] for name in columns}
-
-
-def _ids_of_text(text: str) -> list[str]:
-    lines = [line.split("#")[0].strip() for line in text.splitlines()]
-    lines = [line for line in lines if line]
-    header = re.split(r"[,;\t]", lines[0]) if lines else []
-    for name in ("gage", "gauge", "gauge_id", "gage_id", "site", "site_id"):
-        if name in header:
-            at = header.index(name)
-            return [re.split(r"[,;\t]", line)[at].strip() for line in lines[1:]]
-    return [word.strip("'\"") for word in re.split(r"[\s,;\[\]()]+", " ".join(lines)) if word.strip("'\"")]
+        raise DataError(
+            f"the table has no column {', '.join(missing)}", where=str(path), hint=f"it has {', '.join(known)}"
+        )
+    return {name: [(row[name] or "").strip() for row in rows] for name in columns}
 
 
 def _read(path: str | Path) -> str:
@@ -95,10 +65,3 @@ def _read(path: str | Path) -> str:
         return Path(path).expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the file: {error}", where=str(path)) from error
-
-
-def _read_array(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read the array file: {error}", where=str(path)) from error

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from dmg.core.data.batch import Batch
+from dmg.core.data.holdout import mark_holdout
 from dmg.core.data.loaders.base import BaseLoader
 from dmg.core.data.loaders.site_data import FLOWS, PRECIPITATION, SiteData
 from dmg.core.data.normalisation import FILE_NAME, Normalisation
 from dmg.core.data.quantity import conversion
-from dmg.core.data.site_selection import mark_holdout
 from dmg.core.data.target_scale import TargetScale
 from dmg.core.data.time_window import locate_period
 from dmg.errors import DataError
@@ -241,7 +241,7 @@ class HydroLoader(BaseLoader):
             sites=[self.sites[i] for i in columns],
             times=self.data.times[window],
             names=names,
-            units={n: self.data.units[n] for n in dict.fromkeys(sum(map(list, names.values()), [])) if n in self.data},
+            units={n: self.data.units[n] for group in names.values() for n in group if n in self.data},
             holdout=self.holdout[columns] if self.holdout.any() else None,
         )
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dmg.core.data.gaps import fill_attribute, fill_forcing, mask_sentinels, mask_target, require_nonnegative
 from dmg.core.data.quantity import convert, parse_unit, resolve_unit, unit_text
-from dmg.core.data.site_selection import match_sites
-from dmg.core.data.text_files import read_site_ids
+from dmg.core.data.sites import match_sites, read_site_list
 from dmg.core.data.time_window import as_span
 from dmg.errors import DataError, did_you_mean
 
@@ -54,10 +54,8 @@ class SiteData:
         self._obs = config.observations
         self._store = self._open() if store is None else _as_store(store)
         known = [str(site) for site in self._store["site"].values]
-        listed = self._obs.subset_path or self._obs.gage_info
-        self.sites = match_sites(read_site_ids(listed), known, listed) if listed else known
-        position = {site: i for i, site in enumerate(known)}
-        self._positions = np.array([position[site] for site in self.sites], dtype=np.int64)
+        self._positions = self._select(known)
+        self.sites = [known[i] for i in self._positions]
         self._first, self.times = self._record()
         self._attributes: dict[str, np.ndarray] = {}
         self._wanted = _declared_units(config)
@@ -197,6 +195,19 @@ class SiteData:
                 text += f"; there is a variable of that name over ({', '.join(map(str, self._store[name].dims))})"
             raise DataError(text, where=self.where, hint=did_you_mean(name, found))
         return self._store[name]
+
+    def _select(self, known: list[str]) -> np.ndarray:
+        """Return the positions of the sites to use in the store, in the order in which they are listed."""
+        listed = self._obs.subset_path or self._obs.gage_info
+        if not listed:
+            return np.arange(len(known))
+        if not Path(listed).expanduser().is_file():
+            raise DataError(
+                f"no such list of sites: {listed}",
+                where="observations.subset_path" if self._obs.subset_path else "observations.gage_info",
+                hint="leave it out to use every site of the store",
+            )
+        return match_sites(read_site_list(listed), known, what=self.where, where=listed)
 
     def _record(self) -> tuple[int, np.ndarray]:
         """Return the part of the time axis between ``observations.start_time`` and ``end_time``, and its start."""

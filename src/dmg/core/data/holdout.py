@@ -1,0 +1,77 @@
+"""Which sites are kept out of training; matched by id, never by position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dmg.core.data.sites import match_sites
+from dmg.core.data.text_files import read_table
+from dmg.errors import ConfigError
+
+_COLUMN = {"PUB": "PUB_ID", "PUR": "huc"}
+
+
+def mark_holdout(sites: Sequence[str], holdout: int | Sequence[str], seed: int) -> np.ndarray:
+    """Return which sites are held out, bool [N]: those named, or as many as asked for, drawn with the seed.
+
+    Raises
+    ------
+    ConfigError
+        If no site would be left to train on.
+    DataError
+        If a named site is not among the sites.
+    """
+    where = "test.holdout_sites"
+    mask = np.zeros(len(sites), dtype=bool)
+    if isinstance(holdout, int):
+        if holdout >= len(sites):
+            raise ConfigError(
+                f"{holdout} sites are to be held out, there are {len(sites)}", where=where, hint="hold out fewer"
+            )
+        mask[np.random.default_rng(seed).choice(len(sites), holdout, replace=False)] = True
+        return mask
+    mask[match_sites(list(holdout), list(sites), what="the sites in use", where=where)] = True
+    if mask.all():
+        raise ConfigError("every site is held out, none is left to train on", where=where)
+    return mask
+
+
+def mark_fold(sites: Sequence[str], table: str | Path, *, extent: str, group: int | Sequence[int]) -> np.ndarray:
+    """Return which sites one fold of a spatial test holds out, bool [N], from a table of gauges and regions.
+
+    Parameters
+    ----------
+    sites
+        Ids of the sites in use.
+    table
+        CSV with the columns ``gage`` and ``huc`` (PUR) or ``PUB_ID`` (PUB).
+    extent
+        ``PUB``: hold out the gauges of one group; ``PUR``: those of a region, which is one or several ``huc``.
+    group
+        The group, or the hydrologic units of the region.
+
+    Raises
+    ------
+    DataError
+        If a site is not in the table.
+    ConfigError
+        If the fold holds out no site or every site, or there is no such extent.
+    """
+    if extent not in _COLUMN:
+        raise ConfigError(f"unknown extent '{extent}' of a spatial test", where="test.extent", hint="PUB or PUR")
+    column = _COLUMN[extent]
+    content = read_table(table, ["gage", column])
+    rows = match_sites(list(sites), content["gage"], what="the table of regions", where=str(table))
+    groups = np.array([int(float(content[column][row])) for row in rows])
+    held = [group] if isinstance(group, int) else list(group)
+    mask = np.isin(groups, held)
+    if not mask.any() or mask.all():
+        raise ConfigError(
+            f"{column} {', '.join(map(str, held))} holds out {'every' if mask.any() else 'no'} site",
+            where=str(table),
+            hint=f"the sites have {column} {', '.join(map(str, sorted(set(groups.tolist()))))}",
+        )
+    return mask
