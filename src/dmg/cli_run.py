@@ -102,13 +102,12 @@ def execute(config: Config) -> None:
     guard(config)
     needs_weights(config)
 
-    from dmg.core.utils import import_data_loader, import_trainer, print_config, set_randomseed
+    from dmg.core.utils import import_trainer, print_config, set_randomseed
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO if config.verbose else logging.WARNING)
     print_config(config)
     set_randomseed(config.seed)
-    loader = import_data_loader(config.data_loader)(config, test_split=config.mode != "sim")
-    trainer = import_trainer(config.trainer)(config, verbose=True, **_datasets(config, loader))
+    trainer = import_trainer(config.trainer)(config, verbose=True)
     if config.mode == "sim":
         trainer.inference()
     if "train" in config.mode:
@@ -116,14 +115,6 @@ def execute(config: Config) -> None:
     if "test" in config.mode:
         trainer.evaluate()
     print(f"results: {config.output_dir}")
-
-
-def _datasets(config: Config, loader: Any) -> dict[str, Any]:
-    """Return the datasets that a mode needs, as the trainer takes them."""
-    if config.mode == "sim":
-        return {"dataset": loader.dataset}
-    used = {"train_dataset": "train" in config.mode, "eval_dataset": "test" in config.mode}
-    return {name: getattr(loader, name) for name, needed in used.items() if needed}
 
 
 def guard(config: Config) -> None:

@@ -140,7 +140,7 @@ class Run:
         static
             ``held``: static parameters from the spin-up. ``last``: from the last step, as published.
         outputs
-            Names of outputs; those of ``model.phy.variables``, or all, if absent.
+            Names of outputs; targets and ``model.outputs``, or all if that is empty.
         batch_size
             Sites at once; ``test.batch_size`` if absent.
 
@@ -158,8 +158,8 @@ class Run:
         config = self._config_for(dataset)
         loader_class = loaders.get(config.data_loader)
         loader = loader_class(config) if config.observations.data_path else loader_class(config, store=dataset)
-        if outputs is None and config.model.phy:
-            outputs = config.model.phy.variables or None
+        if outputs is None and config.model.outputs:
+            outputs = [*config.train.target, *config.model.outputs]
         result = simulate_sites(
             self.model,
             loader.eval_dataset,

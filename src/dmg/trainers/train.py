@@ -67,6 +67,8 @@ class Training:
         Logger of scalars.
     validate
         Returns the validation score (larger is better); None for no validation.
+    announce
+        Takes one line per epoch.
     """
 
     def __init__(
@@ -81,10 +83,11 @@ class Training:
         run: RunDirectory | None,
         experiment: BaseLogger,
         validate: Callable[[], float] | None = None,
+        announce: Callable[[str], None] = logger.info,
     ) -> None:
         self.config, self.model, self.dataset, self.sampler = config, model, dataset, sampler
         self.loss_func, self.optimizer, self.scheduler = loss_func, optimizer, scheduler
-        self.run_dir, self.experiment, self.validate = run, experiment, validate
+        self.run_dir, self.experiment, self.validate, self.announce = run, experiment, validate, announce
         self.n_sites, self.n_batches, self.n_times = create_training_grid(dataset, config)
         self.guard = NonFiniteGuard(config.train.max_bad_batches)
         self.log = TrainingLog(run.training_log if run else None)
@@ -141,7 +144,7 @@ class Training:
         else:
             path = found[max(found)]
         self._restore(load_checkpoint(path), str(path))
-        logger.info("continuing after epoch %d (%s)", self.epoch, path)
+        self.announce(f"continuing after epoch {self.epoch} ({path})")
         return True
 
     def _run_epoch(self, epoch: int) -> float:
@@ -173,7 +176,7 @@ class Training:
 
         def closure() -> Tensor:
             self.optimizer.zero_grad(set_to_none=True)
-            self.model(batch)
+            self.model(batch, outputs=self.config.train.target)
             loss = self.model.calc_loss(batch, self.loss_func)
             seen[:] = [loss.item(), math.nan]
             self.guard.check_loss(loss)
@@ -232,7 +235,7 @@ class Training:
             scalars["Metric/valid_median_nse"] = score
         self.experiment.log_metrics(scalars, epoch)
         shown = f", validation NSE {score:.3f}{' (best)' if improved else ''}" if score is not None else ""
-        logger.info("epoch %d/%d: loss %.5f%s", epoch, train.epochs, loss, shown)
+        self.announce(f"epoch {epoch}/{train.epochs}: loss {loss:.5f}{shown}")
         if self.run_dir is None:
             self.best_epoch = epoch if improved else self.best_epoch
             return

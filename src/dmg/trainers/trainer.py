@@ -59,7 +59,7 @@ class Trainer(BaseTrainer):
     write_out
         Write files into ``output_dir``.
     verbose
-        Print what the log says.
+        Print a line for every epoch, and the scores.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class Trainer(BaseTrainer):
         if model is None:
             from dmg.models.model_handler import ModelHandler
 
-            model = ModelHandler(self.config, verbose=verbose)
+            model = ModelHandler(self.config)
         self.model = model
 
     @cached_property
@@ -169,6 +169,7 @@ class Trainer(BaseTrainer):
                 self.run_dir,
                 experiment,
                 self._make_validation(),
+                announce=_print_above_bar if self.verbose else logger.info,
             )
             if not training.resume():
                 load_pretrained(self.model, config)
@@ -321,6 +322,12 @@ class Trainer(BaseTrainer):
             return scoring.median_nse(run, scoring.observations(data, len(run.times)))
 
         return validate
+
+
+def _print_above_bar(line: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(line)
 
 
 def _as_batch(dataset: Mapping[str, Any]) -> Batch:
