@@ -50,9 +50,7 @@ def test_written_and_opened_again_nothing_changes(store, tmp_path, name):
 
 
 def test_zarr_format_3_hourly_and_units_of_time_are_read(store, tmp_path):
-    hourly = store.assign_coords(
-        time=np.datetime64("2000-01-01", "ns") + np.arange(40) * np.timedelta64(1, "h")
-    )
+    hourly = store.assign_coords(time=np.datetime64("2000-01-01", "ns") + np.arange(40) * np.timedelta64(1, "h"))
     hourly["dayl"] = hourly["prcp"].assign_attrs(units="s")
     hourly = hourly.assign_coords(site=np.array([11, 2, 3]))
     hourly.to_zarr(tmp_path / "v3.zarr", zarr_format=3, consolidated=False)
@@ -87,7 +85,7 @@ def test_what_is_not_canonical_is_refused(store, damage, message):
 def test_a_refused_dataset_leaves_no_file(store, tmp_path):
     with pytest.raises(DataError):
         write_dataset(store.isel(time=[0, 1, 3]), tmp_path / "s.nc")
-    with pytest.raises(DataError, match="ends in .nc or .zarr"):
+    with pytest.raises(DataError, match=r"ends in \.nc or \.zarr"):
         write_dataset(store, tmp_path / "s.csv")
     assert not list(tmp_path.iterdir())
 

@@ -84,9 +84,7 @@ def test_attributes_are_an_error_or_the_mean_of_the_training_sites():
     with pytest.raises(DataError, match="'slope' is missing at b"):
         fill_attribute(values, **who)
     train = np.array([True, True, True, False])
-    np.testing.assert_array_equal(
-        fill_attribute(values, policy="train_mean", train=train, **who), [1, 2, 3, 100]
-    )
+    np.testing.assert_array_equal(fill_attribute(values, policy="train_mean", train=train, **who), [1, 2, 3, 100])
     with pytest.raises(DataError, match="every training site"):
         fill_attribute(values, policy="train_mean", train=np.array([False, True, False, False]), **who)
     with pytest.raises(DataError, match="unknown policy"):

@@ -22,9 +22,7 @@ def test_table_2_6_of_fao_56():
 
 def test_hargreaves_example_20_of_fao_56():
     # 45°43' N, July (day 196), 14.8 and 26.6 °C: 5.0 mm d-1.
-    pet = hargreaves(
-        np.array([[14.8]]), np.array([[26.6]]), np.array([[20.7]]), np.array([45.72]), np.array([196])
-    )
+    pet = hargreaves(np.array([[14.8]]), np.array([[26.6]]), np.array([[20.7]]), np.array([45.72]), np.array([196]))
     assert pet.item() == pytest.approx(5.0, abs=0.05)
 
 

@@ -63,9 +63,7 @@ def test_round_trip_returns_the_value(one, other, value, area):
 @given(st.sampled_from(FLOWS), st.sampled_from(FLOWS), st.sampled_from(FLOWS), st.floats(1e-3, 1e3))
 def test_conversions_compose(one, middle, other, value):
     direct = convert(value, one, other, area=250.0)
-    assert convert(convert(value, one, middle, area=250.0), middle, other, area=250.0) == pytest.approx(
-        direct
-    )
+    assert convert(convert(value, one, middle, area=250.0), middle, other, area=250.0) == pytest.approx(direct)
 
 
 def test_arrays_and_tensors_keep_their_dtype_and_broadcast_over_sites():

@@ -111,10 +111,7 @@ def read_camels_us(root: str | Path, product: str, sites: Sequence[str] | None =
     if sites is None:
         ids = available
     else:
-        ids = [
-            available[i]
-            for i in match_sites(sites, available, what=f"the {product} forcing", where=str(root))
-        ]
+        ids = [available[i] for i in match_sites(sites, available, what=f"the {product} forcing", where=str(root))]
     without = [site for site in ids if site not in flow]
     if without:
         raise DataError(
@@ -132,9 +129,7 @@ def read_camels_us(root: str | Path, product: str, sites: Sequence[str] | None =
     high = max(table.index[-1] for table in tables.values())
     days = pd.date_range(low, high, freq="D")
     names = [n for n in (*_UNITS, "streamflow") if any(n in table for table in tables.values())]
-    blocks = {
-        site: table.reindex(index=days, columns=names).to_numpy(np.float32) for site, table in tables.items()
-    }
+    blocks = {site: table.reindex(index=days, columns=names).to_numpy(np.float32) for site, table in tables.items()}
     cube = np.stack([blocks[site] for site in ids], axis=1)
     units = _UNITS | {"streamflow": "ft3 s-1"}
     data: dict[str, object] = {
@@ -162,9 +157,7 @@ class CamelsUsConverter:
         """Declare the command line."""
         parser.add_argument("root", metavar="ROOT", help="folder with basin_mean_forcing and usgs_streamflow")
         parser.add_argument("output", metavar="OUT", help="store to write, .nc or .zarr")
-        parser.add_argument(
-            "--forcing", metavar="PRODUCT", default="daymet", help="daymet, nldas, maurer_extended …"
-        )
+        parser.add_argument("--forcing", metavar="PRODUCT", default="daymet", help="daymet, nldas, maurer_extended …")
         parser.add_argument(
             "--flow-unit",
             choices=("mm/d", "ft3/s"),
@@ -191,9 +184,7 @@ class CamelsUsConverter:
             convert.setdefault("streamflow", "mm d-1")
         area = options.area or ("area_gages2" if args.attributes else "forcing_header_area")
         # The sites were chosen already, in the order of the list.
-        options = Options(
-            **{**vars(options), "sites": None, "derive": derive, "convert": convert, "area": area}
-        )
+        options = Options(**{**vars(options), "sites": None, "derive": derive, "convert": convert, "area": area})
         ds, notes = assemble(ds, options, where=args.root)
         path = write_dataset(ds, args.output)
         print(report(ds, path, notes))

@@ -37,9 +37,7 @@ def _dayl(*, gauge_lat: np.ndarray, doy: np.ndarray) -> np.ndarray:
 
 
 derivations.register("tmean")(
-    Derivation(
-        {"tmin": "degC", "tmax": "degC"}, "degC", _tmean, "air temperature, mean of daily minimum and maximum"
-    )
+    Derivation({"tmin": "degC", "tmax": "degC"}, "degC", _tmean, "air temperature, mean of daily minimum and maximum")
 )
 derivations.register("pet")(
     Derivation(

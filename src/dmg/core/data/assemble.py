@@ -39,6 +39,7 @@ class Options:
     derive: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     missing: tuple[float, ...] = ()
+    id_width: int = 0
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> Options:
@@ -56,6 +57,7 @@ class Options:
             derive=names(args.derive),
             keep=names(args.keep),
             missing=tuple(args.missing),
+            id_width=args.id_width,
         )
 
 
@@ -79,6 +81,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--id-column", metavar="NAME", help="id column of the attribute tables (default: the first)")
     add("--derive", metavar="NAME,…", default="", help="variables to compute, such as tmean,pet,dayl")
     add("--keep", metavar="NAME,…", default="", help="variables to write (default: all)")
+    add(
+        "--id-width",
+        metavar="N",
+        type=int,
+        default=0,
+        help="pad ids with zeros to N digits, as 01013500 with 8",
+    )
     add(
         "--missing",
         metavar="VALUE",
@@ -106,6 +115,9 @@ def assemble(ds: xr.Dataset, options: Options, *, where: str | None = None) -> t
         for old in options.rename:
             _existing(ds, old, "--rename")
     ds = ds.rename({old: new for old, new in options.rename.items() if old in ds.data_vars})
+    if options.id_width:
+        padded = np.array([site.zfill(options.id_width) for site in site_ids(ds)], dtype=object)
+        ds = ds.assign_coords(site=("site", padded))
     if options.sites:
         wanted = read_site_list(options.sites)
         ds = _take_sites(ds, match_sites(wanted, site_ids(ds), what="the data", where=where))
@@ -272,9 +284,7 @@ def _convert(ds: xr.Dataset, name: str, target: str, area_name: str | None) -> x
     area = None
     if step.needs_area:
         if area_name is None:
-            raise DataError(
-                f"the area is needed to convert '{name}' to '{target}'", hint="name it: --area ATTRIBUTE"
-            )
+            raise DataError(f"the area is needed to convert '{name}' to '{target}'", hint="name it: --area ATTRIBUTE")
         area_unit = ds[_existing(ds, area_name, "--area")].attrs["units"]
         area = conversion(area_unit, "km2")(ds[area_name].values.astype(np.float64))
         if not (area > 0).all():

@@ -79,9 +79,7 @@ def read_attributes(
                 notes.append(f"{file.name}: '{name}' is free text, left out")
                 continue
             attribute = attribute._replace(values=attribute.values[rows])
-            if name in found and not np.allclose(
-                found[name].values, attribute.values, rtol=1e-3, equal_nan=True
-            ):
+            if name in found and not np.allclose(found[name].values, attribute.values, rtol=1e-3, equal_nan=True):
                 raise DataError(f"two tables disagree about '{name}'", where=str(file))
             found.setdefault(name, attribute)
     if not found:
@@ -121,9 +119,7 @@ def numbers(column: pd.Series, extra_missing: Sequence[float] = ()) -> np.ndarra
     """Return a column as float64 with NaN for missing, or None if it holds text."""
     import pandas as pd
 
-    plain = column.map(lambda cell: cell.strip() if isinstance(cell, str) else cell).replace(
-        MISSING_TEXT, np.nan
-    )
+    plain = column.map(lambda cell: cell.strip() if isinstance(cell, str) else cell).replace(MISSING_TEXT, np.nan)
     values = pd.to_numeric(plain, errors="coerce")
     if (values.isna() & plain.notna()).any():
         return None

@@ -33,9 +33,7 @@ def main(argv: Sequence[str]) -> int:
     info = commands.add_parser("info", help="periods, gaps, units, ranges and balances of a store")
     info.add_argument("path", metavar="STORE")
     info.add_argument("--json", action="store_true", help="everything, as JSON")
-    info.add_argument(
-        "--series", metavar="NAME,…", help="series whose records are listed by site (default: all)"
-    )
+    info.add_argument("--series", metavar="NAME,…", help="series whose records are listed by site (default: all)")
     info.add_argument("--all", action="store_true", help="list every site, not the first 20")
     info.set_defaults(run=_info)
     args = parser.parse_args(list(argv))
@@ -56,6 +54,4 @@ def _info(args: argparse.Namespace) -> None:
     if chosen:
         select_variables(ds, chosen)
     found = describe(ds, chosen)
-    print(
-        json.dumps(found, indent=2) if args.json else as_text(found, len(found["sites"]) if args.all else 20)
-    )
+    print(json.dumps(found, indent=2) if args.json else as_text(found, len(found["sites"]) if args.all else 20))

@@ -94,15 +94,9 @@ class NetcdfConverter:
         """Declare the command line."""
         parser.add_argument("input", metavar="IN", help="NetCDF file or Zarr directory")
         parser.add_argument("output", metavar="OUT", help="store to write, .nc or .zarr")
-        parser.add_argument(
-            "--site-dim", metavar="NAME", help=f"site dim in the file (default: {SITE_NAMES[0]}, …)"
-        )
-        parser.add_argument(
-            "--time-dim", metavar="NAME", help=f"time dim in the file (default: {TIME_NAMES[0]}, …)"
-        )
-        parser.add_argument(
-            "--id-variable", metavar="NAME", help="variable with the site ids, if not the dim's own"
-        )
+        parser.add_argument("--site-dim", metavar="NAME", help=f"site dim in the file (default: {SITE_NAMES[0]}, …)")
+        parser.add_argument("--time-dim", metavar="NAME", help=f"time dim in the file (default: {TIME_NAMES[0]}, …)")
+        parser.add_argument("--id-variable", metavar="NAME", help="variable with the site ids, if not the dim's own")
         add_options(parser)
 
     def run(self, args: argparse.Namespace) -> Path:

@@ -84,9 +84,7 @@ def read_pickle(
                 hint=f"--{options[what]} NAME,…",
             )
         if array.shape[0] != len(ids):
-            raise DataError(
-                f"{len(ids)} ids were given for {array.shape[0]} sites of the {what}", where=str(path)
-            )
+            raise DataError(f"{len(ids)} ids were given for {array.shape[0]} sites of the {what}", where=str(path))
     if arrays[0].shape[1] != arrays[1].shape[1]:
         raise DataError("forcings and target have different lengths", where=str(path))
     start = np.datetime64(first_day.replace("/", "-"), "D")
@@ -111,19 +109,13 @@ class PickleConverter:
         parser.add_argument(
             "--gages", metavar="FILE", required=True, help="ids in the order of the arrays (.npy, text)"
         )
-        parser.add_argument(
-            "--forcings", metavar="NAME,…", required=True, help="names of the forcings, in order"
-        )
-        parser.add_argument(
-            "--target", metavar="NAME,…", default="streamflow", help="names of the targets, in order"
-        )
+        parser.add_argument("--forcings", metavar="NAME,…", required=True, help="names of the forcings, in order")
+        parser.add_argument("--target", metavar="NAME,…", default="streamflow", help="names of the targets, in order")
         parser.add_argument(
             "--attribute-names", metavar="NAME,…", required=True, help="names of the attributes, in order"
         )
         parser.add_argument("--first-day", metavar="DATE", required=True, help="date of the first step")
-        parser.add_argument(
-            "--trust-pickle", action="store_true", help="run the code that the pickle may hold"
-        )
+        parser.add_argument("--trust-pickle", action="store_true", help="run the code that the pickle may hold")
         add_options(parser)
 
     def run(self, args: argparse.Namespace) -> Path:

@@ -80,9 +80,7 @@ def read_series(
         if wide is not None:
             tidy = _from_wide(frame.drop(columns=times.name), times, wide, file, extra_missing)
         else:
-            column = _column(
-                frame, site_column, _SITE_COLUMNS, None if path.is_dir() else "--site-column", file
-            )
+            column = _column(frame, site_column, _SITE_COLUMNS, None if path.is_dir() else "--site-column", file)
             sites = [file.stem] * len(frame) if column is None else [text_id(v) for v in frame[column]]
             used = [str(times.name)] + ([] if column is None else [column])
             tidy = _from_long(frame.drop(columns=used), times, sites, units, file, extra_missing)
@@ -94,9 +92,7 @@ def read_series(
 class TableConverter:
     """The sub-command ``dmg data table``."""
 
-    summary = (
-        "CSV or parquet tables: long (site, time, variables…), wide (time, one column a site), or one a site"
-    )
+    summary = "CSV or parquet tables: long (site, time, variables…), wide (time, one column a site), or one a site"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command line."""
@@ -104,9 +100,7 @@ class TableConverter:
         parser.add_argument("output", metavar="OUT", help="store to write, .nc or .zarr")
         parser.add_argument("--site-column", metavar="NAME", help="column with the site ids")
         parser.add_argument("--time-column", metavar="NAME", help="column with the dates")
-        parser.add_argument(
-            "--wide", metavar="VARIABLE", help="the table is wide: one column a site, one variable"
-        )
+        parser.add_argument("--wide", metavar="VARIABLE", help="the table is wide: one column a site, one variable")
         add_options(parser)
 
     def run(self, args: argparse.Namespace) -> Path:
@@ -162,15 +156,11 @@ def _numbers(column: pd.Series, title: str, file: Path, extra: Sequence[float]) 
     return values
 
 
-def _from_wide(
-    frame: pd.DataFrame, times: pd.Series, name: str, file: Path, extra: Sequence[float]
-) -> pd.DataFrame:
+def _from_wide(frame: pd.DataFrame, times: pd.Series, name: str, file: Path, extra: Sequence[float]) -> pd.DataFrame:
     import pandas as pd
 
     blocks = [
-        pd.DataFrame(
-            {"site": text_id(title), "time": times, name: _numbers(frame[title], str(title), file, extra)}
-        )
+        pd.DataFrame({"site": text_id(title), "time": times, name: _numbers(frame[title], str(title), file, extra)})
         for title in frame.columns
     ]
     return pd.concat(blocks)

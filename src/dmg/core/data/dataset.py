@@ -92,9 +92,7 @@ def check_dataset(ds: xr.Dataset, *, where: str | None = None, require_units: bo
     return ds
 
 
-def canonical(
-    ds: xr.Dataset, *, where: str | None = None, require_units: bool = True, cast: bool = True
-) -> xr.Dataset:
+def canonical(ds: xr.Dataset, *, where: str | None = None, require_units: bool = True, cast: bool = True) -> xr.Dataset:
     """Return the dataset with text ids and dims in order, checked.
 
     With `cast` the variables become float32, which reads those that are not; otherwise everything stays lazy.

@@ -186,9 +186,7 @@ def encode_categories(
     table = dict(mapping) if mapping is not None else {label: code for code, label in enumerate(present)}
     unknown = [label for label in present if label not in table]
     if unknown:
-        raise DataError(
-            f"'{name}' has categories without a number: {_some(unknown)}", hint="extend the mapping"
-        )
+        raise DataError(f"'{name}' has categories without a number: {_some(unknown)}", hint="extend the mapping")
     codes = np.array([np.nan if label is None else table[label] for label in plain], dtype=np.float32)
     return codes, table
 
@@ -220,11 +218,7 @@ def mask_target(values: np.ndarray) -> np.ndarray:
 
 
 def _is_blank(label: Any) -> bool:
-    return (
-        label is None
-        or (isinstance(label, float) and np.isnan(label))
-        or str(label).strip().lower() in _NO_LABEL
-    )
+    return label is None or (isinstance(label, float) and np.isnan(label)) or str(label).strip().lower() in _NO_LABEL
 
 
 def _describe(gaps: Sequence[Gap], sites: Sequence[str], times: np.ndarray) -> str:
@@ -241,6 +235,4 @@ def _describe(gaps: Sequence[Gap], sites: Sequence[str], times: np.ndarray) -> s
 
 
 def _some(names: Sequence[str], limit: int = 5) -> str:
-    return ", ".join(map(str, names[:limit])) + (
-        f" and {len(names) - limit} more" if len(names) > limit else ""
-    )
+    return ", ".join(map(str, names[:limit])) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -80,14 +80,11 @@ def as_text(info: dict[str, Any], limit: int = 20) -> str:
     for name, entries in _columns(info["sites"]).items():
         if _differ(entries):
             groups.setdefault(repr(entries), []).append(name)
-    columns = {
-        ", ".join(alike[:3]) + (", …" if len(alike) > 3 else ""): alike[0] for alike in groups.values()
-    }
+    columns = {", ".join(alike[:3]) + (", …" if len(alike) > 3 else ""): alike[0] for alike in groups.values()}
     shown = list(info["sites"].items())[:limit]
     head = ["site", *columns]
     rows = [
-        [site, *(_entry_text(entry.get(name), info["period"]) for name in columns.values())]
-        for site, entry in shown
+        [site, *(_entry_text(entry.get(name), info["period"]) for name in columns.values())] for site, entry in shown
     ]
     lines += ["", *_table(head, rows)]
     if len(info["sites"]) > limit:
@@ -166,7 +163,4 @@ def _cell(value: float | None) -> str:
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    return [
-        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-        for row in [head, *rows]
-    ]
+    return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]]

@@ -126,9 +126,7 @@ class Conversion:
         if not self.needs_area:
             return values if (self.scale, self.offset) == (1.0, 0.0) else values * self.scale + self.offset
         if area is None:
-            raise DataError(
-                "the conversion between a volume and a depth of water needs the area of each site"
-            )
+            raise DataError("the conversion between a volume and a depth of water needs the area of each site")
         factor = self.scale * area if self.area_power > 0 else self.scale / area
         return values * _like(factor, values)
 
@@ -154,7 +152,7 @@ def conversion(source: str, target: str) -> Conversion:
         # Volume and depth differ by an area, mass and volume of water by its density; discharge and mass flux by both.
         for area_power, density_power in product((0, -1, 1), (0, -1, 1)):
             bridge = registry.km ** (2 * area_power) * (registry.kg / registry.m**3) ** density_power
-            ratio = one / other * bridge.units
+            ratio = one / other * bridge
             if ratio.dimensionless:
                 return Conversion(_factor(ratio) * WATER_DENSITY**density_power, 0.0, area_power)
     raise DataError(f"cannot convert '{source}' to '{target}': they measure different things")
@@ -185,9 +183,7 @@ def resolve_unit(name: str, stored: str | None, given: str | None = None, where:
     """
     stored = stored if stored is not None and str(stored).strip() else None
     if stored is None and given is None:
-        raise DataError(
-            f"'{name}' has no unit", where=where, hint=f"give one, as in `--unit {name}='mm d-1'`"
-        )
+        raise DataError(f"'{name}' has no unit", where=where, hint=f"give one, as in `--unit {name}='mm d-1'`")
     if stored is not None and given is not None and not same_unit(stored, given):
         raise DataError(
             f"the unit of '{name}' is '{stored}' in the file, but '{given}' was given",

@@ -57,9 +57,7 @@ def text_id(value: object) -> str:
     return str(value).strip()
 
 
-def match_sites(
-    wanted: Sequence[str], available: Sequence[str], *, what: str, where: str | None = None
-) -> np.ndarray:
+def match_sites(wanted: Sequence[str], available: Sequence[str], *, what: str, where: str | None = None) -> np.ndarray:
     """Return the positions of the wanted ids among the available ones.
 
     Ids match as text; an id that lost its leading zeros on the way matches where only one id is left without them.
@@ -85,8 +83,7 @@ def match_sites(
         raise DataError(
             f"{len(missing)} of {len(wanted)} sites are not in {what}: {_some(missing)}",
             where=where,
-            hint=f"it has {len(available)} sites, such as {_some(list(available), 3)}; "
-            "choose among them with --sites",
+            hint=f"it has {len(available)} sites, such as {_some(list(available), 3)}; choose among them with --sites",
         )
     return np.array(positions, dtype=np.int64)
 
