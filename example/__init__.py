@@ -78,7 +78,8 @@ def take_data_sample(
     if isinstance(dataset_dict, Batch):
         sample = dataset_dict.select(sites=slice(0, basins), times=slice(0, days)).to(checked.device)
         if "target" in sample:
-            sample["target"] = sample["target"][warmup:]
+            # Counted from the end: a target that lacks the warm-up already stays as it is.
+            sample["target"] = sample["target"][-max(sample.n_times - warmup, 1) :]
         return sample
     return {key: _cut(key, value, days, basins, warmup, checked.device) for key, value in dataset_dict.items()}
 

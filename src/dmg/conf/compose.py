@@ -77,7 +77,7 @@ def check_key(key: str) -> list[str]:
         field = block.model_fields.get(part)
         if field is None:
             if not issubclass(block, OpenSection):
-                raise ConfigError(f"unknown key '{key}'", hint=suggest_key(".".join(parts), Config))
+                raise ConfigError(f"unknown key '{key}'", hint=suggest_key(key, Config))
             block = None
             continue
         block = section_of(field.annotation)

@@ -41,6 +41,8 @@ def suggest_key(key: str, model: type[BaseModel]) -> str:
     """Return a hint for an unknown dotted key: the closest key of its block, or of the whole schema."""
     keys = known_keys(model)
     block, _, last = key.rpartition(".")
+    if (block and block not in keys) and (close := difflib.get_close_matches(key, keys, n=1, cutoff=0.75)):
+        return f"did you mean '{close[0]}'?"
     siblings = {k.rpartition(".")[2]: k for k in keys if k.rpartition(".")[0] == block}
     close = difflib.get_close_matches(last, siblings, n=2, cutoff=0.8)
     if close := close or difflib.get_close_matches(last, siblings, n=1, cutoff=0.6):
