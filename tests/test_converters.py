@@ -313,3 +313,36 @@ def test_pickles_of_another_shape_are_refused(pickled, capsys):
     (pickled / "d.pkl").write_bytes(pickle.dumps((content[0][:2], content[1], content[2])))
     assert main(pickle_argv(pickled, "--trust-pickle")) == 1
     assert "3 ids were given for 2 sites of the forcings" in capsys.readouterr().err
+
+
+def test_days_stamped_at_noon_become_the_day(raw, capsys):
+    with xr.open_dataset(raw / "raw.nc", engine="h5netcdf") as ds:
+        ds = ds.load()
+    ds.assign_coords(date=DAYS + pd.Timedelta("12h")).to_netcdf(raw / "raw.nc", engine="h5netcdf")
+    np.testing.assert_array_equal(convert(raw)["time"].values, DAYS.values)
+    assert "not at 12:00" in capsys.readouterr().out
+
+
+def test_text_that_is_not_utf_8_dates_with_a_zone_and_wrong_days(tmp_path, raw, pickled, capsys):
+    table = tmp_path / "names.csv"
+    table.write_bytes("id;Größe\n01013500;1\n02051500;2\n14400000;3\n".encode("latin-1"))
+    assert convert(raw, "--attributes", str(table)).sizes["site"] == 3
+    frame = long_table().drop(columns="Q")
+    frame["Date"] = frame["Date"].dt.tz_localize("UTC")
+    frame.to_csv(tmp_path / "zone.csv", index=False)
+    assert main(["table", str(tmp_path / "zone.csv"), str(tmp_path / "zone.nc")]) == 0
+    np.testing.assert_array_equal(open_dataset(tmp_path / "zone.nc")["time"].values, DAYS.values)
+    assert main(pickle_argv(pickled, "--trust-pickle", "--first-day", "once")) == 1
+    assert "'once' is not a date" in capsys.readouterr().err
+
+
+def test_parquet_is_read_or_says_what_it_needs(tmp_path, capsys):
+    try:
+        long_table().to_parquet(tmp_path / "long.parquet")
+    except ImportError:
+        (tmp_path / "long.parquet").write_bytes(b"PAR1")
+    rc = main(["table", str(tmp_path / "long.parquet"), str(tmp_path / "o.nc"), "--unit", "Q=m3/s"])
+    if rc == 0:
+        np.testing.assert_allclose(open_dataset(tmp_path / "o.nc")["prcp"].values, weather()["rain"], rtol=1e-6)
+    else:
+        assert "pip install pyarrow" in capsys.readouterr().err

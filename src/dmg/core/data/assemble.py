@@ -160,6 +160,22 @@ def pairs(items: list[str], option: str) -> dict[str, str]:
     return result
 
 
+def day(text: str | None, default: np.datetime64 | None = None) -> np.datetime64:
+    """Return the day that a text like ``1980-10-01`` or ``1980/10/01`` means.
+
+    Raises
+    ------
+    DataError
+        If it means none.
+    """
+    if text is None and default is not None:
+        return default
+    try:
+        return np.datetime64(str(text).replace("/", "-"), "D")
+    except ValueError as error:
+        raise DataError(f"'{text}' is not a date", hint="write it like 1980-10-01") from error
+
+
 def _existing(ds: xr.Dataset, name: str, option: str) -> str:
     if name not in ds.data_vars:
         raise DataError(
@@ -182,6 +198,11 @@ def _regular_time(ds: xr.Dataset, where: str | None, notes: list[str]) -> xr.Dat
     if times.dtype.kind != "M" or len(times) < 2:
         return ds
     steps = np.diff(times)
+    days = times.astype("datetime64[D]")
+    if (steps % np.timedelta64(1, "D") == np.timedelta64(0)).all() and (times != days).any():
+        notes.append(f"days are stamped at their start, not at {np.datetime_as_string(times[0], unit='m')[11:]}")
+        ds = ds.assign_coords(time=days.astype("datetime64[ns]"))
+        times = ds["time"].values
     if (steps <= np.timedelta64(0)).any():
         ds = ds.sortby("time")
         steps = np.diff(ds["time"].values)
@@ -201,7 +222,7 @@ def _period(ds: xr.Dataset, start: str | None, end: str | None, where: str | Non
     if start is None and end is None:
         return ds
     days = ds["time"].values.astype("datetime64[D]")
-    low, high = (_day(text, default) for text, default in ((start, days[0]), (end, days[-1])))
+    low, high = (day(text, default) for text, default in ((start, days[0]), (end, days[-1])))
     if low < days[0] or high > days[-1] or low > high:
         raise DataError(
             f"the period {low}..{high} is not inside the record {days[0]}..{days[-1]}",
@@ -209,15 +230,6 @@ def _period(ds: xr.Dataset, start: str | None, end: str | None, where: str | Non
             hint="change --start or --end",
         )
     return ds.isel(time=np.flatnonzero((days >= low) & (days <= high)))
-
-
-def _day(text: str | None, default: np.datetime64) -> np.datetime64:
-    if text is None:
-        return default
-    try:
-        return np.datetime64(text.replace("/", "-"), "D")
-    except ValueError as error:
-        raise DataError(f"'{text}' is not a date", hint="write it like 1980-10-01") from error
 
 
 def _load(ds: xr.Dataset, options: Options, where: str | None) -> xr.Dataset:

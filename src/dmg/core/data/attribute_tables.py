@@ -103,14 +103,16 @@ def read_table(path: Path) -> pd.DataFrame | None:
             raise DataError(
                 "reading parquet needs the package pyarrow", where=str(path), hint="`pip install pyarrow`"
             ) from error
-    with path.open(encoding="utf-8-sig") as stream:
+    with path.open(encoding="utf-8-sig", errors="replace") as stream:
         head = stream.readline()
     separator = max(SEPARATORS, key=head.count)
     if head.count(separator) == 0:
         return None
     try:
-        frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        frame = pd.read_csv(
+            path, sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True, encoding_errors="replace"
+        )
+    except pd.errors.ParserError as error:
         raise DataError(f"cannot read the table: {error}", where=str(path)) from error
     return frame.rename(columns=lambda name: str(name).strip())
 

@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(list(argv))
     try:
         args.run(args)
-    except DmgError as error:
+    except (DmgError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

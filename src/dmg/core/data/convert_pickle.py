@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dmg.core.data.assemble import Options, add_options, assemble, names, report
+from dmg.core.data.assemble import Options, add_options, assemble, day, names, report
 from dmg.core.data.dataset import write_dataset
 from dmg.core.data.sites import read_site_list
 from dmg.errors import DataError
@@ -87,7 +87,7 @@ def read_pickle(
             raise DataError(f"{len(ids)} ids were given for {array.shape[0]} sites of the {what}", where=str(path))
     if arrays[0].shape[1] != arrays[1].shape[1]:
         raise DataError("forcings and target have different lengths", where=str(path))
-    start = np.datetime64(first_day.replace("/", "-"), "D")
+    start = day(first_day)
     data: dict[str, object] = {}
     for given, array in ((forcings, arrays[0]), (target, arrays[1])):
         data |= {name: (("time", "site"), array[:, :, i].T) for i, name in enumerate(given)}

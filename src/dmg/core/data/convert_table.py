@@ -142,6 +142,8 @@ def _times(frame: pd.DataFrame, wanted: str | None, file: Path) -> pd.Series:
         times = pd.to_datetime(frame[column])
     except (ValueError, TypeError) as error:
         raise DataError(f"column '{column}' holds no dates: {error}", where=str(file)) from error
+    if times.dt.tz is not None:
+        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
     return times.rename(column)
 
 

@@ -90,7 +90,10 @@ def match_sites(wanted: Sequence[str], available: Sequence[str], *, what: str, w
 
 def _read_file(path: Path) -> list[str]:
     if path.suffix == ".npy":
-        return [text_id(v) for v in np.load(path, allow_pickle=False).ravel().tolist()]
+        try:
+            return [text_id(v) for v in np.load(path, allow_pickle=False).ravel().tolist()]
+        except ValueError as error:
+            raise DataError(f"not an array of ids: {error}", where=str(path)) from error
     text = path.read_text(encoding="utf-8-sig").strip()
     if text.startswith("["):
         try:
