@@ -275,6 +275,15 @@ def test_names_are_checked(change: dict, words: list[str]):
     assert all(word in message for word in words), message
 
 
+def test_dynamic_parameters_of_a_model_under_another_name_reach_its_class():
+    config = as_config(changed(model__phy__name="hbv", model__phy__dynamic_params={"hbv": ["parK0"]}))
+    assert config.model.phy.dynamic_params["Hbv"] == ["parK0"]
+    assert as_config(config.to_dict()) == config
+    assert "no parameter 'parK9'" in refusal(
+        changed(model__phy__name="hbv", model__phy__dynamic_params={"hbv": ["parK9"]})
+    )
+
+
 @pytest.mark.parametrize("name", ["Adadelta", "Adam", "AdamW", "SGD", "RMSprop", "NAdam", "Rprop"])
 def test_every_torch_optimizer_is_accepted(name: str):
     assert as_config(changed(train__optimizer={"name": name})).train.optimizer.name == name

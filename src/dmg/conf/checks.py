@@ -28,7 +28,6 @@ def check(config: Config) -> None:
         *_periods(config),
         *_window(config),
         *_variables(config),
-        *_coupling(config),
         *plugin_problems(config),
     ]
     if problems:
@@ -107,17 +106,5 @@ def _variables(config: Config) -> list[Problem]:
         (f"train.target_weights: '{name}' is not among train.target", did_you_mean(name, config.train.target))
         for name in config.train.target_weights
         if name not in config.train.target
-    ]
-    return problems
-
-
-def _coupling(config: Config) -> list[Problem]:
-    phy, problems = config.model.phy, []
-    if phy is None:
-        return problems
-    problems += [
-        (f"model.phy.dynamic_params: '{name}' is not among model.phy.name", did_you_mean(name, phy.name))
-        for name in phy.dynamic_params
-        if name not in phy.name
     ]
     return problems

@@ -22,12 +22,9 @@ def plugin_problems(config: Config) -> list[Problem]:
     def find(registry: Registry, name: str, key: str) -> Any:
         try:
             return registry.get(name)
-        except ModuleNotFoundError:
-            return None
         except UnknownNameError as error:
-            if registry.names():
-                problems.append((f"{key}: {error.what}", error.hint))
-        return None
+            problems.append((f"{key}: {error.what}", error.hint))
+            return None
 
     find(loaders, config.data_loader, "data_loader")
     find(samplers, config.data_sampler, "data_sampler")
@@ -47,14 +44,36 @@ def plugin_problems(config: Config) -> list[Problem]:
         options = {key for m in models.values() if m is not None for key in getattr(m, "options", ())}
         if all(m is not None for m in models.values()):
             problems += _unknown(phy.arguments, options | set(type(phy).model_fields), "model.phy")
-        for name, model in models.items():
+        for key, names in phy.dynamic_params.items():
+            model = next((m for name, m in models.items() if m is not None and key in (name, m.__name__)), None)
+            if model is None and key not in models:
+                hint = did_you_mean(key, models)
+                problems.append((f"model.phy.dynamic_params: '{key}' is not among model.phy.name", hint))
             known = parameter_names(model)
             problems += [
-                (f"model.phy.dynamic_params.{name}: {name} has no parameter '{p}'", did_you_mean(p, known))
-                for p in phy.dynamic_params.get(name, [])
+                (f"model.phy.dynamic_params.{key}: {key} has no parameter '{p}'", did_you_mean(p, known))
+                for p in names
                 if known and p not in known
             ]
     return problems + _optimisation(config)
+
+
+def under_class_names(config: Config) -> Config:
+    """Return the configuration with ``dynamic_params`` under the name of the class too, where a process model looks.
+
+    A plug-in may be registered under another name than its class has, and a configuration names the former.
+    """
+    phy = config.model.phy
+    if phy is None:
+        return config
+    dynamic = dict(phy.dynamic_params)
+    for name in phy.name:
+        if name in dynamic:
+            dynamic.setdefault(process_models.get(name).__name__, dynamic[name])
+    if dynamic == phy.dynamic_params:
+        return config
+    model = config.model.model_copy(update={"phy": phy.model_copy(update={"dynamic_params": dynamic})})
+    return config.model_copy(update={"model": model})
 
 
 def parameter_names(model: Any) -> list[str]:
@@ -106,7 +125,7 @@ def _construct(
 ) -> tuple[Any, list[Problem]]:
     """Construct a class of a module by name, or say why that cannot be."""
     known = [n for n, c in vars(module).items() if isinstance(c, type) and issubclass(c, base) and c is not base]
-    known = [n for n in known if n not in {"LBFGS", "LRScheduler", "_LRScheduler"}]  # LBFGS needs a closure
+    known = [n for n in known if n not in {"SparseAdam", "LRScheduler", "_LRScheduler"}]  # it wants sparse gradients
     if name not in known:
         return None, [(f"{key}.name: unknown name '{name}' in {module.__name__}", did_you_mean(name, known))]
     cls = getattr(module, name)
