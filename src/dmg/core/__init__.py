@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = ("calc", "data", "logging", "post", "utils")
-_EXPORTS = {"Dates": "utils"}
+_EXPORTS = {"Dates": "utils", "format_resample_interval": "utils", "timestep_resample": "utils"}
 
 __all__ = [*_MODULES, *_EXPORTS]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from dmg.core.utils.weights_file import save_model, weights_path
 from dmg.errors import RunError
 from dmg.models.delta_models import DeltaState, DplModel
 from dmg.models.neural_networks import load_nn_model
@@ -169,22 +170,12 @@ class ModelHandler(nn.Module):
 
     def weights_path(self, name: str, epoch: int, folder: str | Path | None = None) -> Path:
         """Return the file of a model's weights after an epoch."""
-        return Path(folder or self.config.model_dir) / f"{name.lower()}_ep{epoch}.safetensors"
+        return weights_path(folder or self.config.model_dir, name, epoch)
 
     def save_model(self, epoch: int, folder: str | Path | None = None) -> list[Path]:
         """Write the weights of every model, atomically, and return the files."""
-        from safetensors.torch import save_file
-
-        from dmg.core.utils.atomic import atomic_write
-
-        paths = []
-        for name, model in self.models.items():
-            path = self.weights_path(name, epoch, folder)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-            with atomic_write(path) as temporary:
-                save_file(weights, temporary, metadata={"model": name, "epoch": str(epoch)})
-            paths.append(path)
+        folder = folder or self.config.model_dir
+        paths = [save_model(folder, model, name, epoch) for name, model in self.models.items()]
         self.epoch = epoch
         return paths
 

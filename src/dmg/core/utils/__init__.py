@@ -17,8 +17,9 @@ _HOMES = {
     "load_nn_model": "dmg.models.neural_networks",
     "print_config": "dmg.core.utils.config_table",
     "resolve_device": "dmg.core.utils.device",
-    "save_model": "dmg.models.model_handler",
+    "save_model": "dmg.core.utils.weights_file",
     "set_randomseed": "dmg.core.utils.seed",
+    "timestep_resample": "dmg.core.utils.resample",
 }
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "resolve_device",
     "save_model",
     "set_randomseed",
+    "timestep_resample",
 ]
 
 
