@@ -159,7 +159,7 @@ class Run:
         loader_class = loaders.get(config.data_loader)
         loader = loader_class(config) if config.observations.data_path else loader_class(config, store=dataset)
         if outputs is None and config.model.outputs:
-            outputs = [*config.train.target, *config.model.outputs]
+            outputs = list(dict.fromkeys([*config.train.target, *config.model.outputs]))
         result = simulate_sites(
             self.model,
             loader.eval_dataset,

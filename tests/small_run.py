@@ -1,0 +1,103 @@
+"""A small store of leaky buckets and a configuration that trains on it in a second."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dmg.core.data.dataset import write_dataset
+
+SITES = [f"s{i}" for i in range(5)]
+
+
+def small_store(n_sites: int = 5, days: int = 400) -> xr.Dataset:
+    """Return forcings, flow with gaps, a second target, attributes, places and one true parameter."""
+    rng = np.random.default_rng(0)
+    prcp = rng.gamma(0.5, 6.0, (days, n_sites))
+    tmean = 10 + 8 * np.sin(np.arange(days) / 58)[:, None] + rng.normal(0, 2, (days, n_sites))
+    pet = np.clip(tmean / 5, 0.1, None)
+    flow, aet, store = np.zeros((days, n_sites)), np.zeros((days, n_sites)), np.full(n_sites, 20.0)
+    for t in range(days):
+        store = store + prcp[t]
+        flow[t], aet[t] = 0.1 * store, np.minimum(0.5 * store, pet[t])
+        store = store - flow[t] - aet[t]
+    flow[rng.random(flow.shape) < 0.1] = np.nan
+
+    def series(values: np.ndarray, unit: str) -> tuple:
+        return ("time", "site"), values.astype(np.float32), {"units": unit}
+
+    def attribute(low: float, high: float, unit: str) -> tuple:
+        return "site", rng.uniform(low, high, n_sites).astype(np.float32), {"units": unit}
+
+    variables = {
+        "prcp": series(prcp, "mm d-1"),
+        "tmean": series(tmean, "degC"),
+        "pet": series(pet, "mm d-1"),
+        "streamflow": series(flow, "mm d-1"),
+        "AET_hydro": series(aet, "mm d-1"),
+        "area": attribute(100, 900, "km2"),
+        "slope": attribute(0, 1, "1"),
+        "gauge_lat": attribute(30, 45, "degrees_north"),
+        "gauge_lon": attribute(-120, -80, "degrees_east"),
+        "true_parBETA": attribute(1, 6, "1"),
+    }
+    times = np.datetime64("2000-01-01", "ns") + np.arange(days).astype("timedelta64[D]")
+    return xr.Dataset(variables, coords={"time": times, "site": SITES[:n_sites]})
+
+
+def small_config(folder: Path, store: xr.Dataset | None = None, **changes: Any) -> dict[str, Any]:
+    """Return the configuration of a run in ``folder/out``; keys such as ``train__epochs`` change parts of it."""
+    path = folder / "store.nc"
+    if store is not None or not path.exists():
+        write_dataset(small_store() if store is None else store, path)
+    config = deepcopy(_CONFIG)
+    config["output_dir"] = str(folder / "out")
+    config["observations"]["data_path"] = str(path)
+    for key, value in changes.items():
+        *blocks, last = key.split("__")
+        block = config
+        for name in blocks:
+            block = block[name]
+        block[last] = value
+    return config
+
+
+_FORCINGS = ["prcp", "tmean", "pet"]
+_CONFIG: dict[str, Any] = {
+    "mode": "train_test",
+    "seed": 1,
+    "device": "cpu",
+    "train": {
+        "start_time": "2000/02/01",
+        "end_time": "2000/10/31",
+        "target": ["streamflow"],
+        "optimizer": {"name": "Adam"},
+        "lr": 0.01,
+        "loss_function": {"name": "NseBatchLoss"},
+        "batch_size": 4,
+        "epochs": 3,
+        "iterations": 2,
+    },
+    "test": {"start_time": "2000/11/01", "end_time": "2001/02/03", "batch_size": 2},
+    "sim": {"start_time": "2000/12/01", "end_time": "2001/01/31"},
+    "model": {
+        "rho": 15,
+        "warmup": 10,
+        "phy": {
+            "name": ["Hbv"],
+            "nmul": 2,
+            "dynamic_params": {"Hbv": ["parBETA"]},
+            "forcings": _FORCINGS,
+        },
+        "nn": {
+            "name": "LstmModel",
+            "hidden_size": 8,
+            "dropout": 0.2,
+            "forcings": _FORCINGS,
+            "attributes": ["area", "slope"],
+        },
+    },
+    "observations": {"name": "small", "area_name": "area"},
+}
