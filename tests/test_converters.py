@@ -122,6 +122,12 @@ def test_sites_order_period_and_selection(raw):
     np.testing.assert_allclose(ds["rain"].values[0], weather()["rain"][60][[2, 0]], rtol=1e-6)
 
 
+def test_keep_chooses_series_and_leaves_the_attributes(raw):
+    ds = convert(raw, "--keep", "rain,tmin", "--attributes", str(raw / "tables"))
+    assert [n for n in ds.data_vars if "time" in ds[n].dims] == ["tmin", "rain"]
+    assert "gauge_lat" in ds
+
+
 def test_numbers_of_categories_do_not_depend_on_the_chosen_sites(raw):
     table = raw / "soil.csv"
     table.write_text("id,soil\n01013500,sand\n02051500,clay\n14400000,sand\n")

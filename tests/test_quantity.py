@@ -45,6 +45,11 @@ def test_spellings_of_the_wild_are_read(wild, plain):
     assert unit_text(plain) == plain
 
 
+@pytest.mark.parametrize(("one", "other"), [("mm/d", "m/s"), ("degC", "K"), ("ft3/s", "mm/d"), ("%", "1")])
+def test_different_units_are_not_the_same(one, other):
+    assert not same_unit(one, other)
+
+
 def test_discharge_factor_is_the_definition_of_the_foot():
     # 1 ft3/s over 1 km2: 0.3048^3 m3/s * 86400 s/d / 1e6 m2 * 1e3 mm/m
     assert convert(1.0, "ft3/s", "mm/d", area=1.0) == pytest.approx(0.3048**3 * 86.4, rel=1e-12)

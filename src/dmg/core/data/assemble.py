@@ -80,7 +80,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--id-column", metavar="NAME", help="id column of the attribute tables (default: the first)")
     add("--derive", metavar="NAME,…", default="", help="variables to compute, such as tmean,pet,dayl")
-    add("--keep", metavar="NAME,…", default="", help="variables to write (default: all)")
+    add("--keep", metavar="NAME,…", default="", help="series to write (default: all; attributes always are)")
     add(
         "--id-width",
         metavar="N",
@@ -135,7 +135,8 @@ def assemble(ds: xr.Dataset, options: Options, *, where: str | None = None) -> t
     for name, target in options.convert.items():
         ds = _convert(ds, _existing(ds, name, "--convert"), target, options.area)
     if options.keep:
-        ds = ds[[_existing(ds, name, "--keep") for name in options.keep]]
+        chosen = {_existing(ds, name, "--keep") for name in options.keep}
+        ds = ds.drop_vars([name for name in series_names(ds) if name not in chosen])
     for name in series_names(ds):
         if is_nonnegative(name):
             values = ds[name].values
