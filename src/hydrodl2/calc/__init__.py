@@ -1,0 +1,1 @@
+"""Hydrological calculations: day length, potential evapotranspiration."""
