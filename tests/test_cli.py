@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 import yaml
+from safetensors.torch import load_file
 
 from dmg import __version__, cli
 from dmg.errors import DataError
@@ -41,7 +47,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
         def train(self) -> None:
             noted.append("train")
             model = Path(self.config.model_dir)
-            model.mkdir(parents=True)
+            model.mkdir(parents=True, exist_ok=True)
             (model / "hbv_ep1.safetensors").write_bytes(b"")
             if noted.error is not None:
                 raise noted.error
@@ -106,6 +112,17 @@ def test_named_results_may_be_overwritten_or_continued(calls: Calls, allowed: st
     Path("out/metrics.json").write_text("{}")
     assert run(*FAKE, "mode=train", "output_dir=out") == 1
     assert run(*FAKE, "mode=train", "output_dir=out", allowed) == 0
+
+
+def test_overwriting_leaves_no_weights_of_the_earlier_training(calls: Calls, capsys: pytest.CaptureFixture[str]):
+    assert run(*FAKE, "output_dir=out") == 0
+    Path("out/model/hbv_ep9.safetensors").write_bytes(b"")
+    Path("out/notes.txt").write_text("mine")
+    own = "pretrained_model_dir=out/model"
+    assert run(*FAKE, "output_dir=out", "mode=train", "overwrite=true", own) == 2
+    assert "would remove the weights" in capsys.readouterr().err
+    assert run(*FAKE, "output_dir=out", "mode=train", "overwrite=true") == 0
+    assert sorted(p.name for p in Path("out").rglob("*") if p.is_file()) == ["hbv_ep1.safetensors", "notes.txt"]
 
 
 def test_a_test_without_weights_says_where_to_get_them(calls: Calls, capsys: pytest.CaptureFixture[str]):
@@ -244,6 +261,82 @@ def test_the_process_ends_with_the_exit_code(tmp_path: Path):
     done = process("train.batchsize=3", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr == "error: unknown key 'train.batchsize'\n  hint: did you mean 'train.batch_size'?\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of four sites and three years, and the configuration of a small run on it."""
+    folder = tmp_path_factory.mktemp("store")
+    draw = np.random.default_rng(0)
+    times = pd.date_range("1990-10-01", "1993-09-30")
+    units = {"prcp": "mm/d", "tmean": "degC", "pet": "mm/d", "streamflow": "mm/d"}
+    series = {
+        k: (("time", "site"), draw.random((len(times), 4), "float32") * 5, {"units": u}) for k, u in units.items()
+    }
+    static = {"p_mean": ("site", np.arange(4, dtype="float32"), {"units": "mm/d"})}
+    coords = {"time": times, "site": list("abcd")}
+    xr.Dataset({**series, **static}, coords).to_netcdf(folder / "store.nc", engine="h5netcdf")
+    forcings = ["prcp", "tmean", "pet"]
+    tree = {
+        "name": "small",
+        "train": {"start_time": "1991/10/01", "end_time": "1993/09/30", "target": "streamflow", "lr": 0.01}
+        | {"loss_function": "RmseLoss", "batch_size": 2, "epochs": 500, "iterations": 1},
+        "test": {"start_time": "1990/10/01", "end_time": "1991/09/30", "batch_size": 4},
+        "model": {
+            "rho": 10,
+            "warmup": 5,
+            "phy": {"name": "Hbv", "forcings": forcings},
+            "nn": {"name": "LstmModel", "hidden_size": 4, "forcings": forcings, "attributes": ["p_mean"]},
+        },
+        "observations": {"name": "own", "data_path": str(folder / "store.nc")},
+    }
+    (folder / "small.yaml").write_text(yaml.safe_dump(tree))
+    return folder / "small.yaml"
+
+
+def test_interrupted_process_leaves_whole_files_and_can_be_resumed(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    words = [sys.executable, "-m", "dmg", "-cn", str(store), "mode=train", "output_dir=out"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    started = subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("out/model/hbv_ep3.*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    started.send_signal(signal.SIGINT)
+    _, message = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert "interrupted; resume with: dmg " in message
+    assert "Traceback" not in message
+    saved = sorted(tmp_path.glob("out/model/*_ep*"))
+    for path in saved:
+        assert load_file(path), path
+    assert {path.suffix for path in tmp_path.glob("out/model/*")} == {".safetensors", ".json"}
+    epoch = max(int(path.stem.rpartition("_ep")[2]) for path in saved)
+    again = message.split("resume with: dmg ")[1].split()
+    monkeypatch.chdir(tmp_path)
+    assert run(*again, f"train.epochs={epoch + 2}") == 0
+    assert f"epoch {epoch + 2}/{epoch + 2}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (["observations.data_path=nowhere.nc"], 1, ["nowhere.nc", "dmg data"]),
+        (["train.target=flow"], 1, ["'flow'", "streamflow"]),
+        (["train.start_time=1980/01/01"], 1, ["1980-01-01", "1990-10-01"]),
+        (["device=cuda:99"], 2, ["cuda:99", "device=auto"]),
+    ],
+)
+def test_what_only_the_data_or_the_machine_show(
+    store: Path, words: list[str], code: int, expected: list[str], tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert run("-cn", str(store), "mode=train", *words) == code
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert all(word in message for word in expected), message
     assert not list(tmp_path.iterdir())
 
 

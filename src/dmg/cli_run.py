@@ -35,6 +35,9 @@ sub-commands (each has its own --help):
 #: What a run of each mode writes; a folder that has it already is not written into unasked.
 RESULTS = {"test": ("metrics.json",), "sim": ("simulation.nc",)}
 
+#: Files of an earlier training that ``overwrite`` removes.
+EARLIER = ("model/*_ep*", "model/best.json", "training_log.csv", "metrics*.json", "simulation.nc", "run.json")
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of a run's words."""
@@ -111,6 +114,9 @@ def execute(config: Config) -> None:
     if config.mode == "sim":
         trainer.inference()
     if "train" in config.mode:
+        if config.overwrite and not (config.train.resume or config.train.start_epoch):
+            getattr(trainer, "train_dataset", None)  # data that cannot be read leave the earlier results alone
+            clear(config)
         trainer.train()
     if "test" in config.mode:
         trainer.evaluate()
@@ -142,6 +148,25 @@ def guard(config: Config) -> None:
             hint="choose another exp_name or output_dir, or set overwrite=true"
             + (", or train.resume=true to continue" if "train" in config.mode else ""),
         )
+
+
+def clear(config: Config) -> None:
+    """Remove the results of an earlier training, of which a later test would take the newest weights.
+
+    Raises
+    ------
+    ConfigError
+        If the run starts from those very weights.
+    """
+    folder, own = Path(str(config.output_dir)), Path(str(config.model_dir))
+    if config.pretrained_model_dir and Path(config.pretrained_model_dir).resolve() == own.resolve():
+        raise ConfigError(
+            f"overwrite=true would remove the weights in {own}, which pretrained_model_dir names",
+            hint="choose another output_dir",
+        )
+    for pattern in EARLIER:
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 def needs_weights(config: Config) -> None:
