@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from dmg.conf.model import Names, Unit
 from dmg.conf.period import Date
@@ -18,6 +18,8 @@ class Sample(Section):
     start: Date = Field("1988/10/01", description="First day.")
     end: Date = Field("2008/12/31", description="Last day.")
     seed: NonNegativeInt = Field(0, description="Seed of the generator.")
+    noise: NonNegativeFloat = Field(0.05, description="Relative error of the observed flow.")
+    gaps: bool = Field(True, description="Leave gaps in the observed flow.")
 
 
 class Observations(Section):
