@@ -252,15 +252,16 @@ class Trainer(BaseTrainer):
         Returns
         -------
         dict
-            Name to series [T, N, 1] (or [N] for what has no time), as ``simulation.nc`` has them: the outputs named
-            by ``model.outputs``, or all of them.
+            Name to series [T, N, 1] (or [N] for what has no time), as ``simulation.nc`` has them: the targets and
+            ``model.outputs``, or everything if that is empty.
         """
         began = time.perf_counter()
         config, data = self.config, self.dataset
         self._load_weights()
         self._begin(data={"sim": data.fingerprint()})
         batch_size = (config.sim.batch_size if config.sim else None) or config.test.batch_size
-        outputs = config.model.outputs
+        # Nothing named means everything; what is named comes beside the targets.
+        outputs = config.model.outputs and list(dict.fromkeys([*config.train.target, *config.model.outputs]))
         self.simulation = self._simulate(data, batch_size, config.model.static, outputs or None)
         if self.run_dir:
             write_simulation(to_dataset(self.simulation), self.run_dir.simulation)
