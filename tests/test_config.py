@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
+import pkgutil
+import random
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -20,7 +24,7 @@ from dmg.conf.compose import compose
 from dmg.conf.config import Config, as_config
 from dmg.conf.docs import schema_table
 from dmg.conf.explain import known_keys, suggest_key
-from dmg.core.utils import initialize_config
+from dmg.core.utils import initialize_config, set_randomseed
 from dmg.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -353,6 +357,29 @@ def test_camels_periods_are_those_of_the_benchmark():
 def test_import_of_the_schema_is_light():
     code = "import sys, dmg.conf.config; print([m for m in ('torch', 'hydra', 'xarray', 'pandas') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+@pytest.mark.parametrize("package", ["dmg", "dmg.core.utils"])
+def test_lazy_names_exist_and_no_module_hides_one(package: str):
+    module = importlib.import_module(package)
+    for name in module.__all__:
+        getattr(module, name)
+    for info in pkgutil.iter_modules(module.__path__):
+        assert info.name not in module.__all__, f"{package}.{info.name} would hide the function of that name"
+    with pytest.raises(AttributeError):
+        module.nonsense  # noqa: B018
+
+
+def test_seeding_repeats_every_generator_and_none_leaves_them_alone():
+    def draw() -> tuple[float, float, float]:
+        return random.random(), float(np.random.rand()), float(torch.rand(()))  # noqa: NPY002
+
+    set_randomseed(3)
+    first = draw()
+    set_randomseed(3)
+    assert draw() == first
+    set_randomseed(None)
+    assert draw() != first
 
 
 def test_every_key_has_a_description():
