@@ -43,6 +43,15 @@ def test_unknown_file_names_the_closest():
         load_config("conf/config_dhvb.yaml")
 
 
+def test_an_override_replaces_a_map_and_completes_a_block():
+    config = load_config(
+        "config_dhbv", ["model.phy.dynamic_params={}", "train.lr_scheduler={name: StepLR, gamma: 0.1}"]
+    )
+    assert config["model"]["phy"]["dynamic_params"] == {}
+    assert config["train"]["lr_scheduler"]["step_size"] == 10
+    assert config["train"]["lr_scheduler"]["gamma"] == 0.1
+
+
 def test_dhbv_has_the_published_settings():
     c = as_config(load_config("config_dhbv"))
     assert (c.seed, c.mode, c.observations.name) == (111111, "train", "sample")

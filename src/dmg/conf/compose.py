@@ -161,4 +161,5 @@ def _apply(tree: DictConfig, parts: list[str], value: Any, delete: bool) -> None
         OmegaConf.set_struct(tree, False)
         parent.pop(path[-1], None)
     else:
-        OmegaConf.update(tree, ".".join(path), value, force_add=True)
+        # A block keeps the keys that were not given; a map, such as the dynamic parameters by model, is a value.
+        OmegaConf.update(tree, ".".join(path), value, merge=block is not None, force_add=True)
