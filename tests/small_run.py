@@ -5,11 +5,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import xarray as xr
 
 from dmg.core.data.dataset import write_dataset
 
 SITES = [f"s{i}" for i in range(5)]
+
+
+@pytest.fixture
+def plots(tmp_path):
+    """Return a function that lists the plots of the run; only a test that asks for it has them drawn."""
+    return lambda: {path.name for path in (tmp_path / "out/plots").iterdir()}
+
+
+@pytest.fixture(autouse=True)
+def no_plots(request, monkeypatch):
+    """Leave the plots out where a test does not look at them: they take most of the time."""
+    if "plots" not in request.fixturenames:
+        monkeypatch.setattr("dmg.trainers.trainer.draw_evaluation", lambda *_: None)
+        monkeypatch.setattr("dmg.trainers.trainer.draw_loss", lambda *_: None)
 
 
 def small_store(n_sites: int = 5, days: int = 400) -> xr.Dataset:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from small_run import SITES, small_config, small_store
+from small_run import SITES, no_plots, plots, small_config, small_store  # noqa: F401 (fixtures)
 
 from dmg.core.calc import Metrics
 from dmg.errors import DataError, RunError
@@ -19,19 +19,6 @@ from dmg.trainers.report import print_scores
 from dmg.trainers.simulate import Simulation
 
 PURE = {"phy": None, "flow_regime": "high"}
-
-
-@pytest.fixture(autouse=True)
-def _quick(request, monkeypatch):
-    """Draw plots only for the tests that look at them: it takes a second."""
-    if "plots" not in request.fixturenames:
-        monkeypatch.setattr("dmg.trainers.trainer.draw_evaluation", lambda *_: None)
-
-
-@pytest.fixture
-def plots(tmp_path):
-    """Return a function that lists the plots of the run."""
-    return lambda: {path.name for path in (tmp_path / "out/plots").iterdir()}
 
 
 def untrained(config) -> ModelHandler:
@@ -47,7 +34,7 @@ def evaluated(config) -> Trainer:
     return trainer
 
 
-def test_files_of_an_evaluation(tmp_path, plots):
+def test_files_of_an_evaluation(tmp_path, plots):  # noqa: F811
     trainer = evaluated(small_config(tmp_path, test__holdout_sites=["s1", "s3"]))
     out = tmp_path / "out"
     metrics = json.loads((out / "metrics.json").read_text())
@@ -138,7 +125,7 @@ def test_one_site_and_batches_of_one(tmp_path, pure):
 
 
 @pytest.mark.parametrize("pure", [False, True])
-def test_several_targets_are_trained_and_scored(tmp_path, plots, pure):
+def test_several_targets_are_trained_and_scored(tmp_path, plots, pure):  # noqa: F811
     model = {"model__phy": None} if pure else {}
     config = small_config(
         tmp_path,

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from small_run import small_config, small_store
+from small_run import no_plots, plots, small_config, small_store  # noqa: F401 (fixtures)
 
 from dmg.core.data.dataset import write_dataset
 from dmg.core.data.samplers import HydroSampler

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from small_run import small_config, small_store
+from small_run import no_plots, plots, small_config, small_store  # noqa: F401 (fixtures)
 
 from dmg.conf.config import as_config
 from dmg.core.data.batch import Batch
@@ -32,7 +32,7 @@ def log_rows(folder) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
-def test_training_from_the_configuration_alone_leaves_its_files(tmp_path):
+def test_training_from_the_configuration_alone_leaves_its_files(tmp_path, plots):  # noqa: F811
     config = small_config(tmp_path, train__save_epoch=2)
     trainer = Trainer(config)
     before = weights(trainer)
@@ -58,7 +58,7 @@ def test_training_from_the_configuration_alone_leaves_its_files(tmp_path):
     assert [line["step"] for line in scalars] == [1, 2, 3]
     epoch_loss = np.mean([float(r["loss"]) for r in rows[:2]])
     assert scalars[0]["Loss/train_total"] == pytest.approx(epoch_loss)
-    assert (out / "plots/loss_plot.png").exists()
+    assert plots() == {"loss_plot.png", "loss_plot_log.png"}
 
 
 def test_training_lowers_the_loss(tmp_path):
