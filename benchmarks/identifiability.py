@@ -23,7 +23,7 @@ from hydrodl2.data.sample import PREFIX, generate_sample, simulate_truth
 from hydrodl2.data.sample_weather import Weather
 from hydrodl2.models.hbv.hbv import Hbv
 
-FACTOR = 5.0
+FACTOR = 2.0
 """How many times the error of observation a wrong parameter must cost."""
 
 WARMUP = 365

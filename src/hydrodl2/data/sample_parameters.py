@@ -3,25 +3,25 @@
 Each parameter follows one property of the land, with a second one beside it, through a smooth monotone curve, and a
 scatter of two hundredths of its range that no attribute explains:
 
-========== ======================= ========================================================================
+========== ======================= =========================================================================
 parameter  range                   follows
-========== ======================= ========================================================================
-parBETA    1.2 … 5.2               clay, steeper ground
-parFC      90 … 850 mm             soil depth, some plant cover
-parK0      0.10 … 0.80 1/d         relief, some sand
-parK1      0.03 … 0.45 1/d         relief, less in large basins
+========== ======================= =========================================================================
+parBETA    1.0 … 6.0               clay, steeper ground
+parFC      70 … 900 mm             soil depth, some plant cover
+parK0      0.15 … 0.85 1/d         relief, some sand
+parK1      0.02 … 0.48 1/d         relief, less in large basins
 parK2      0.003 … 0.16 1/d        carbonate rock
-parLP      0.30 … 0.95             plant cover
-parPERC    0.3 … 6 mm/d            permeability of the rock, some sand
-parUZL     4 … 75 mm               sand, flatter ground
-parTT      −1.8 … 1.8 °C           elevation (warmth)
+parLP      0.25 … 0.98             plant cover
+parPERC    0.1 … 2.5 mm/d          permeability of the rock, some sand
+parUZL     5 … 85 mm               sand, flatter ground
+parTT      −1.8 … 1.8 °C           dry climate (Jennings et al., 2018, doi:10.1038/s41467-018-03629-7)
 parCFMAX   1.2 … 8 mm/°C/d         open land, height
 parCFR     0.01 … 0.09             cold
 parCWH     0.02 … 0.18             relief
 parBETAET  0.5 … 3.5               open land, shallow soil
-route_a    0.4 … 2.6               size of the basin
-route_b    0.4 … 4.5 d             size of the basin, flatter ground
-========== ======================= ========================================================================
+route_a    0.2 … 1.4               size of the basin
+route_b    0.2 … 1.6 d             size of the basin, flatter ground
+========== ======================= =========================================================================
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ SCATTER = 0.02
 
 _RANGES = {
     "parBETA": (1.0, 6.0),
-    "parFC": (80.0, 900.0),
+    "parFC": (70.0, 900.0),
     "parK0": (0.15, 0.85),
-    "parK1": (0.03, 0.4),
+    "parK1": (0.02, 0.48),
     "parK2": (0.003, 0.16),
-    "parLP": (0.30, 0.95),
-    "parPERC": (0.1, 3.5),
-    "parUZL": (2.0, 60.0),
+    "parLP": (0.25, 0.98),
+    "parPERC": (0.1, 2.5),
+    "parUZL": (5.0, 85.0),
     "parTT": (-1.8, 1.8),
     "parCFMAX": (1.2, 8.0),
     "parCFR": (0.01, 0.09),
@@ -63,7 +63,7 @@ def draw_parameters(land: Landscape, rng: np.random.Generator) -> dict[str, np.n
         "parLP": _curve(land.cover, 0.9),
         "parPERC": _curve(0.85 * land.rock + 0.15 * land.sand, 1.4),
         "parUZL": 0.8 * land.sand + 0.2 * (1.0 - land.relief),
-        "parTT": land.warmth,
+        "parTT": 1.0 - land.wetness,
         "parCFMAX": 0.8 * (1.0 - land.cover) + 0.2 * (1.0 - land.warmth),
         "parCFR": 1.0 - land.warmth,
         "parCWH": land.relief,
