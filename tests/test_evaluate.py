@@ -297,3 +297,61 @@ def test_printed_scores_have_a_column_for_every_group(capsys):
     shown = capsys.readouterr().out
     for word in ("all (last)", "trained (held)", "holdout (held)", "0.600", "0.100"):
         assert word in shown
+
+
+@pytest.mark.parametrize("pure", [False, True])
+def test_a_simulation_goes_on_from_the_states_of_another(tmp_path, pure):
+    """run(a + b) equals run(a), a file of states, run(b): other batches, other order of sites."""
+    model = {"model__phy": None} if pure else {}
+
+    def simulate(start, end, **changes):
+        config = small_config(tmp_path, mode="sim", cache_states=True, **changes, **model)
+        config["sim"] = {"start_time": start, "end_time": end}
+        return Trainer(config, untrained(config)).inference()["streamflow"]
+
+    # A run keeps the statistics of its training sites, whichever sites it simulates later.
+    assert Trainer(small_config(tmp_path, **model)).train_dataset.n_sites == 5
+    whole = simulate("2000/12/01", "2001/01/31")
+    first = simulate("2000/12/01", "2000/12/31", test__batch_size=3)
+    states = tmp_path / "out/model_states.safetensors"
+    kept = states.rename(tmp_path / "kept.safetensors")
+    order = ["s4", "s0", "s2"]
+    (tmp_path / "order.txt").write_text("\n".join(order))
+    second = simulate(
+        "2001/01/01",
+        "2001/01/31",
+        load_state_path=str(kept),
+        observations__subset_path=str(tmp_path / "order.txt"),
+    )
+    np.testing.assert_allclose(first, whole[:31], rtol=1e-5, atol=1e-6)
+    assert second.shape == (31, 3, 1)
+    np.testing.assert_allclose(second, whole[31:, [4, 0, 2]], rtol=1e-4, atol=1e-5)
+
+
+def test_states_that_do_not_fit_are_refused(tmp_path):
+    config = small_config(tmp_path, mode="sim", cache_states=True, load_state_path=str(tmp_path / "none"))
+    with pytest.raises(RunError, match="no file of states"):
+        Trainer(config, untrained(config)).inference()
+    one = small_config(tmp_path, mode="sim", cache_states=True)
+    Trainer(one, untrained(one)).inference()
+    path = (tmp_path / "out/model_states.safetensors").rename(tmp_path / "states.safetensors")
+    for start, end in (("2001/02/02", "2001/02/03"), ("2000/12/01", "2001/01/15")):
+        config = small_config(tmp_path, mode="sim", load_state_path=str(path), model__warmup=0)
+        config["sim"] = {"start_time": start, "end_time": end}
+        with pytest.raises(DataError, match="the states are those after 2001-01-31"):
+            Trainer(config, untrained(config)).inference()
+    other = small_store().assign_coords(site=["s0", "x", "s2", "s3", "s4"])
+    config = small_config(tmp_path, other, mode="sim", load_state_path=str(path))
+    config["sim"] = {"start_time": "2001/02/01", "end_time": "2001/02/03"}
+    with pytest.raises(DataError, match="no saved state of 1 sites: x"):
+        Trainer(config, untrained(config)).inference()
+
+
+def test_cached_states_do_not_leak_between_batches(tmp_path):
+    series = []
+    for batch_size in (2, 5):
+        config = small_config(tmp_path, cache_states=True, test__batch_size=batch_size)
+        trainer = Trainer(config, untrained(config), write_out=False)
+        trainer.evaluate()
+        series.append(trainer.simulation.series["streamflow"])
+    np.testing.assert_allclose(*series, rtol=1e-5, atol=1e-6)

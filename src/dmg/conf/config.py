@@ -52,7 +52,11 @@ class Config(Section):
         description="How the course of training is logged in log_dir beside training_log.csv: json (one object per "
         "epoch in metrics.jsonl), tensorboard, or null for not at all.",
     )
-    cache_states: bool = Field(False, description="Start an evaluation from the states that the one before left.")
+    cache_states: bool = Field(
+        False,
+        description="Write the states after the last step of a test or simulation to model_states.safetensors; "
+        "load_state_path starts another one there.",
+    )
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = Field(
         "auto", description="auto (cuda where there is one, then cpu), cpu, cuda or mps."
     )

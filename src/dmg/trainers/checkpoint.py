@@ -52,24 +52,29 @@ def save_checkpoint(model_dir: Path, epoch: int, state: Mapping[str, Any]) -> Pa
     RunError
         If the state holds something else, or the disk is full; the older checkpoint is then still there.
     """
-    tensors: dict[str, Tensor] = {}
-    header = json.dumps(_encode(state, "", tensors))
-    path = checkpoint_path(model_dir, epoch)
-    with atomic_write(path) as tmp:
-        save_file(tensors, tmp, metadata={"state": header, "format": "dmg-checkpoint-1"})
+    path = write_tree(checkpoint_path(model_dir, epoch), state)
     for old, old_path in find_checkpoints(model_dir).items():
         if old != epoch:
             old_path.unlink()
     return path
 
 
+def write_tree(path: Path, tree: Mapping[str, Any]) -> Path:
+    """Write a tree of tensors, arrays, numbers and text atomically as one safetensors file."""
+    tensors: dict[str, Tensor] = {}
+    header = json.dumps(_encode(tree, "", tensors))
+    with atomic_write(path) as tmp:
+        save_file(tensors, tmp, metadata={"state": header, "format": "dmg-tree-1"})
+    return path
+
+
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Return the state that a checkpoint holds, tensors on the CPU.
+    """Return the state that a checkpoint (or another file of `write_tree`) holds, tensors on the CPU.
 
     Raises
     ------
     RunError
-        If the file is damaged or no checkpoint.
+        If the file is damaged or no such file.
     """
     try:
         with safe_open(path, framework="pt") as handle:
@@ -78,9 +83,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         return _decode(header, tensors)
     except (SafetensorError, KeyError, ValueError) as error:
         raise RunError(
-            f"not a checkpoint of a training: {error!r}",
+            f"not a checkpoint or state of this program: {error!r}",
             where=str(path),
-            hint="remove the file; training then starts from the checkpoint before it, or afresh",
+            hint="remove the file and write it anew; a training without its checkpoint starts afresh",
         ) from error
 
 

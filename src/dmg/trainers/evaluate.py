@@ -84,7 +84,7 @@ def median_nse(simulation: Simulation, observed: dict[str, np.ndarray]) -> float
 def groups(holdout: np.ndarray | None, n_sites: int) -> dict[str, np.ndarray]:
     """Return the groups of sites that are summarised: all, and trained and held-out ones apart if there are any."""
     found = {"all": np.ones(n_sites, dtype=bool)}
-    if holdout is not None and holdout.any():
+    if holdout is not None and holdout.any() and not holdout.all():
         found |= {"trained": ~holdout, "holdout": holdout}
     return found
 

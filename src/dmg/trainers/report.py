@@ -62,7 +62,9 @@ def draw_evaluation(
         suffix = f"_{name}" if several else ""
         labels = [f"{name}, static {static}" for static in scores]
         by_static = [values[name] for values in scores.values()]
-        for metric, figure in plot_cdf(by_static, ["nse", "kge"], labels, title="Test sites").items():
+        for metric in ("nse", "kge"):
+            bounds = _bounds([values[metric] for values in by_static])
+            figure = plot_cdf(by_static, metric, labels, title="Test sites", xbounds=bounds)[metric]
             _save(figure, folder / f"cdf_{metric}{suffix}.png")
         _draw_hydrographs(simulation, observed, name, metrics["nse"], folder / f"hydrographs{suffix}.png")
         places = _site_values(trainer, [LATITUDE, LONGITUDE])
@@ -87,6 +89,12 @@ def print_scores(summary: dict[str, Any]) -> str:
 
 def _median(entry: dict[str, Any]) -> list[float]:
     return [np.nan if entry["median"] is None else entry["median"]]
+
+
+def _bounds(scores: list[np.ndarray]) -> tuple[float, float] | None:
+    """Return the limits of an efficiency: its best value, 1, and at the other end no less than -1."""
+    known = np.concatenate([values[np.isfinite(values)] for values in scores])
+    return (max(float(known.min()) - 0.02, -1.0), 1.0) if known.size and known.max() > -1 else None
 
 
 def _save(figure: Any, path: Any) -> None:

@@ -189,7 +189,7 @@ class Run:
         plain["mode"] = "sim"
         plain["pretrained_model_dir"] = str(self._files.model_dir)
         plain["sim"] = {"start_time": _stamp(times[warmup]), "end_time": _stamp(times[-1])}
-        plain["test"] |= {"holdout_sites": None}
+        plain["test"] |= {"holdout_sites": None, "holdout_index": None, "type": "temporal", "name": None}
         plain["observations"] |= {
             "name": "given",
             "sample": None,

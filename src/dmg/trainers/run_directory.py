@@ -42,6 +42,7 @@ class RunDirectory:
         self.record = self.root / "run.json"
         self.training_log = self.root / "training_log.csv"
         self.simulation = self.root / "simulation.nc"
+        self.states = self.root / "model_states.safetensors"
         self.metrics = self.root / "metrics.json"
         self.metrics_aggregate = self.root / "metrics_aggregate.json"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmg.trainers.progress import progress
+from dmg.trainers.saved_states import SavedStates
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -37,6 +38,8 @@ class Simulation:
         ``last`` or ``held``: what the static parameters were.
     outputs
         Name of a series to the name of the output it is; they differ where several models have one.
+    states
+        States of the models after the last step.
     """
 
     sites: list[str]
@@ -45,6 +48,7 @@ class Simulation:
     units: dict[str, str] = field(default_factory=dict)
     static: str = "held"
     outputs: dict[str, str] = field(default_factory=dict)
+    states: SavedStates | None = None
 
 
 def simulate_sites(
@@ -55,6 +59,7 @@ def simulate_sites(
     batch_size: int,
     static: str = "held",
     outputs: Sequence[str] | None = None,
+    start: SavedStates | None = None,
     description: str = "simulating",
 ) -> Simulation:
     """Run the models over all sites and time steps of a dataset, without gradient.
@@ -73,6 +78,8 @@ def simulate_sites(
         ``last`` or ``held``.
     outputs
         Names of outputs to keep; None for all.
+    start
+        States to start from; the series then begin one step after them, without a warm-up.
     description
         Text of the progress bar.
 
@@ -82,7 +89,11 @@ def simulate_sites(
         Targets in the output unit (the dataset's ``denorm_fn``), other fluxes in the unit their model declares. With
         several models the names are ``<model>_<output>``.
     """
+    if start is not None:
+        dataset = dataset.select(times=slice(start.first_step(_times(dataset)), None))
     n_sites = dataset.n_sites
+    sites = list(dataset.sites) if dataset.sites is not None else [str(i) for i in range(n_sites)]
+    states = []
     parts: dict[str, list[np.ndarray]] = {}
     was_training = model.training
     try:
@@ -90,7 +101,9 @@ def simulate_sites(
             for begin in range(0, n_sites, batch_size):
                 end = min(begin + batch_size, n_sites)
                 batch = sampler.get_validation_sample(dataset, begin, end)
-                result = model(batch, eval=True, static=static, outputs=outputs)
+                before = None if start is None else start.of(sites[begin:end], model.device)
+                result = model(batch, eval=True, state=before, static=static, outputs=outputs)
+                states.append(model.get_states())
                 for name, values in _named(result, batch, outputs).items():
                     parts.setdefault(name, []).append(values)
                 bar.update(end - begin)
@@ -99,12 +112,13 @@ def simulate_sites(
     series = {name: np.concatenate(pieces, axis=-1) for name, pieces in parts.items()}
     length = max((s.shape[0] for s in series.values() if s.ndim == 2), default=dataset.n_times)
     return Simulation(
-        sites=list(dataset.sites) if dataset.sites is not None else [str(i) for i in range(n_sites)],
+        sites=sites,
         times=_times(dataset)[-length:],
         series=series,
         units=_units(model, dataset, list(series)),
         static=static,
         outputs={_label(m, n, len(result)): n for m, named in result.items() for n in named},
+        states=SavedStates.join(states, sites, _times(dataset)[-1]),
     )
 
 

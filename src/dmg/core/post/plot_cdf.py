@@ -113,4 +113,4 @@ def _limit(axes: Any, xbounds: tuple[float, float] | None, lows: list[tuple[floa
         return
     outside = sum(int((scores < left).sum()) for _, scores in lows)
     if outside:
-        axes.text(0.02, 0.03, f"{outside} below {left:.2f}", transform=axes.transAxes, fontsize=8, color="0.4")
+        axes.text(0.02, 0.6, f"{outside} below {left:.2f}", transform=axes.transAxes, fontsize=8, color="0.4")
