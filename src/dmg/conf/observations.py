@@ -36,6 +36,9 @@ class Observations(Section):
     all_attributes: Names = Field([], description="Attributes of the data set; empty for whatever the store has.")
     gage_info: str | None = Field(None, description="Array file of site ids in the order of the store.")
     subset_path: str | None = Field(None, description="JSON list or text file of the site ids to use; null for all.")
+    gage_split_file: str | None = Field(
+        None, description="CSV of a spatial test: `gage` and `PUB_ID` (PUB) or `huc` (PUR) of every site."
+    )
     area_name: str | None = Field(None, description="Attribute with the area of a site in km².")
     prcp_mean_name: str | None = Field(None, description="Attribute with the mean precipitation of a site in mm/d.")
     target_unit: Unit = Field("ft3/s", description="Unit of streamflow where the store names none.")

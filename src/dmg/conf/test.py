@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from dmg.conf.period import Period
+from dmg.errors import ConfigError
 
 
 def _site_ids(value: object) -> object:
@@ -18,8 +19,22 @@ class Test(Period):
 
     __test__ = False
 
-    name: Literal["temporal"] | None = Field(None, description="Kind of test: another period than the training's.")
-    type: Literal["temporal"] = Field("temporal", description="Kind of test, as `name`.")
+    name: Literal["temporal", "spatial"] | None = Field(None, description="Another name of `type`.")
+    type: Literal["temporal", "spatial"] = Field(
+        "temporal",
+        description="temporal: the sites of the training in another period. spatial: one fold of a cross-validation in "
+        "space; the sites of a group or region are kept out of the training and alone evaluated.",
+    )
+    extent: Literal["PUB", "PUR"] | None = Field(
+        None, description="Spatial: PUB holds out a group of sites all over the map, PUR a region."
+    )
+    PUB_ids: list[int] = Field([], description="PUB: the group (column PUB_ID) that each fold holds out.")
+    huc_regions: list[list[int]] = Field(
+        [], description="PUR: the hydrologic units (column huc) that each fold holds out."
+    )
+    holdout_index: NonNegativeInt | None = Field(
+        None, description="Spatial: which fold this run holds out, counted from 0 in PUB_ids or huc_regions."
+    )
     batch_size: PositiveInt = Field(description="Sites per batch in evaluation.")
     test_epoch: Annotated[int, Field(ge=0)] = Field(
         0, description="Epoch whose weights modes test and sim load; 0 takes the best or newest there is."
@@ -34,6 +49,28 @@ class Test(Period):
         description="Sites that take no part in training and statistics but are evaluated: a number (drawn "
         "with the seed) or a list of site ids.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_is_type(cls, values: object) -> object:
+        if isinstance(values, dict) and values.get("name") and not values.get("type"):
+            return {**values, "type": values["name"]}
+        return values
+
+    @model_validator(mode="after")
+    def _spatial_is_whole(self) -> Self:
+        if self.type == "spatial":
+            if self.extent is None:
+                raise ConfigError("a spatial test needs test.extent", hint="PUB or PUR")
+            if not self.folds:
+                key = "PUB_ids" if self.extent == "PUB" else "huc_regions"
+                raise ConfigError(f"a spatial test of extent {self.extent} needs test.{key}")
+        return self
+
+    @property
+    def folds(self) -> list[list[int]]:
+        """Groups that each fold of a spatial test holds out."""
+        return [[group] for group in self.PUB_ids] if self.extent == "PUB" else self.huc_regions
 
 
 class Sim(Period):

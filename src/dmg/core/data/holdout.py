@@ -39,7 +39,7 @@ def mark_holdout(sites: Sequence[str], holdout: int | Sequence[str], seed: int) 
     return mask
 
 
-def mark_fold(sites: Sequence[str], table: str | Path, *, extent: str, group: int | Sequence[int]) -> np.ndarray:
+def mark_fold(sites: Sequence[str], table: str | Path, *, extent: str, group: Sequence[int]) -> np.ndarray:
     """Return which sites one fold of a spatial test holds out, bool [N], from a table of gauges and regions.
 
     Parameters
@@ -51,7 +51,7 @@ def mark_fold(sites: Sequence[str], table: str | Path, *, extent: str, group: in
     extent
         ``PUB``: hold out the gauges of one group; ``PUR``: those of a region, which is one or several ``huc``.
     group
-        The group, or the hydrologic units of the region.
+        The groups, or the hydrologic units of the region.
 
     Raises
     ------
@@ -66,11 +66,10 @@ def mark_fold(sites: Sequence[str], table: str | Path, *, extent: str, group: in
     content = read_table(table, ["gage", column])
     rows = match_sites(list(sites), content["gage"], what="the table of regions", where=str(table))
     groups = np.array([int(float(content[column][row])) for row in rows])
-    held = [group] if isinstance(group, int) else list(group)
-    mask = np.isin(groups, held)
+    mask = np.isin(groups, list(group))
     if not mask.any() or mask.all():
         raise ConfigError(
-            f"{column} {', '.join(map(str, held))} holds out {'every' if mask.any() else 'no'} site",
+            f"{column} {', '.join(map(str, group))} holds out {'every' if mask.any() else 'no'} site",
             where=str(table),
             hint=f"the sites have {column} {', '.join(map(str, sorted(set(groups.tolist()))))}",
         )

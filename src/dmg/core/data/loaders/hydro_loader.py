@@ -13,14 +13,14 @@ import numpy as np
 import torch
 
 from dmg.core.data.batch import Batch
-from dmg.core.data.holdout import mark_holdout
+from dmg.core.data.holdout import mark_fold, mark_holdout
 from dmg.core.data.loaders.base import BaseLoader
 from dmg.core.data.loaders.site_data import FLOWS, PRECIPITATION, SiteData
 from dmg.core.data.normalisation import FILE_NAME, Normalisation
 from dmg.core.data.quantity import conversion
 from dmg.core.data.target_scale import TargetScale
 from dmg.core.data.time_window import locate_period
-from dmg.errors import DataError
+from dmg.errors import ConfigError, DataError
 from dmg.registry import loaders
 
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ class HydroLoader(BaseLoader):
         Kept for published code; every dataset is there in every mode, and read when it is first asked for.
     overwrite
         Take the statistics anew, even if there is a file of them.
+    holdout_index
+        Fold of a spatial test, counted from 0; by default ``test.holdout_index``.
     store
         A canonical dataset to read instead of what ``observations`` names.
-    holdout
-        Which sites are held out, bool [N] in the order of ``sites``; by default what ``test.holdout_sites`` says.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class HydroLoader(BaseLoader):
         del test_split
         self.config = as_config(config)
         self.overwrite = overwrite
-        self.holdout_index = holdout_index
+        self._fold = self.config.test.holdout_index if holdout_index is None else holdout_index
         self.data = SiteData(self.config, store)
         self.sites = self.data.sites
         self.holdout = self._mark_holdout()
@@ -109,7 +109,7 @@ class HydroLoader(BaseLoader):
                 name,
                 lead - got,
             )
-        columns = np.arange(len(self.sites)) if self.holdout_index is None else np.flatnonzero(self.holdout)
+        columns = np.arange(len(self.sites)) if self._fold is None else np.flatnonzero(self.holdout)
         return self._evaluation(window, columns, needs_target=not sim)
 
     @cached_property
@@ -291,10 +291,28 @@ class HydroLoader(BaseLoader):
         )
 
     def _mark_holdout(self) -> np.ndarray:
-        holdout = self.config.test.holdout_sites
-        if holdout is None or holdout == 0:
+        test = self.config.test
+        if test.type == "spatial" or self._fold is not None:
+            return self._mark_fold()
+        if not test.holdout_sites:
             return np.zeros(len(self.sites), dtype=bool)
-        return mark_holdout(self.sites, holdout, self.config.seed or 0)
+        return mark_holdout(self.sites, test.holdout_sites, self.config.seed or 0)
+
+    def _mark_fold(self) -> np.ndarray:
+        test, table = self.config.test, self.config.observations.gage_split_file
+        if test.type != "spatial" or self._fold is None or self._fold >= len(test.folds):
+            raise ConfigError(
+                f"fold {self._fold} of a {test.type} test with {len(test.folds)} folds",
+                where="test.holdout_index, test.type",
+                hint="a spatial test runs one fold: type: spatial, and a holdout_index of 0 to the number of folds - 1",
+            )
+        if table is None:
+            raise ConfigError(
+                "a spatial test needs the table of groups or regions",
+                where="observations.gage_split_file",
+                hint="give a CSV file with the columns gage and PUB_ID or huc",
+            )
+        return mark_fold(self.sites, table, extent=test.extent, group=test.folds[self._fold])
 
 
 def _stack(
