@@ -174,6 +174,20 @@ def test_static_last_sees_the_future_and_held_does_not(tmp_path):
     assert not np.array_equal(first["last", False], first["last", True])
 
 
+def test_a_network_alone_runs_once_and_is_reported_twice(tmp_path, monkeypatch):
+    config = small_config(tmp_path, model__phy=None, test__batch_size=5)
+    calls, forward = [], ModelHandler.forward
+    monkeypatch.setattr(ModelHandler, "forward", lambda *a, **k: calls.append(1) or forward(*a, **k))
+    trainer = Trainer(config, untrained(config), write_out=False)
+    trainer.evaluate()
+    assert trainer.metrics["last"] == trainer.metrics["held"]
+    assert trainer.simulation.static == "held"
+    alone, calls[:] = len(calls), []
+    config = small_config(tmp_path, test__batch_size=5)
+    Trainer(config, untrained(config), write_out=False).evaluate()
+    assert len(calls) == 2 * alone
+
+
 def test_simulation_needs_no_targets(tmp_path):
     config = small_config(tmp_path, small_store().drop_vars(["streamflow", "AET_hydro"]), mode="sim")
     config["train"]["target"] = ["streamflow"]

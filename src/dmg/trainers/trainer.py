@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -222,6 +223,10 @@ class Trainer(BaseTrainer):
         start = self._initial_states()
         runs: dict[str, Simulation] = {}
         for static in ("last", "held"):
+            if config.model.phy is None and runs:
+                # A network alone has no static parameters: both conventions are one.
+                runs[static] = replace(runs["last"], static=static)
+                continue
             main = static == config.model.static
             wanted = list(dict.fromkeys([*targets, *more])) if main else targets
             runs[static] = self._simulate(data, config.test.batch_size, static, wanted, start)
