@@ -1,0 +1,85 @@
+"""What the pages say can be done: commands name existing keys, code runs, the own-data example works."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+from dmg.cli import main
+from dmg.conf.compose import check_key, compose
+from hydrodl2.data.sample import generate_sample
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SMALL = ["model.rho=30", "model.warmup=30", "model.nn.hidden_size=4", "model.phy.nmul=1"]
+SMALL += ["train.epochs=1", "train.iterations=1", "train.batch_size=4", "device=cpu"]
+
+
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def commands():
+    """Words of every run of ``dmg`` on a page, sub-commands apart."""
+    for page in PAGES:
+        for block in blocks(page, "bash"):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["dmg"] and words[1:2] not in (["data"], ["config"]):
+                    yield pytest.param(words[1:], id=f"{page.stem}: {' '.join(words)[:60]}")
+
+
+@pytest.mark.parametrize("words", list(commands()))
+def test_commands_use_keys_and_files_that_exist(words):
+    overrides = [word for word in words if "=" in word]
+    for override in overrides:
+        check_key(override.partition("=")[0])
+    rest = [word for word in words if "=" not in word]
+    assert rest[:1] in ([], ["--config-name"], ["--version"])
+    if rest[:1] == ["--config-name"] and not rest[1].endswith(".yaml"):
+        compose(rest[1], None, overrides)
+
+
+@pytest.mark.parametrize(
+    ("page", "check"),
+    [
+        ("architecture", "from dmg.registry import losses; networks.get('TwoLayers'), losses.get('HuberLoss')"),
+        ("how_to_run", "from pathlib import Path; assert Path('output/in_python/metrics.json').exists()"),
+    ],
+)
+def test_code_runs(page, check, tmp_path):
+    """In a process of its own, because the examples register plug-ins."""
+    code = [block for block in blocks(ROOT / "docs" / f"{page}.md", "python") if "load_run(" not in block]
+    (tmp_path / "page.py").write_text("\n".join([*code, check]), encoding="utf-8")
+    done = subprocess.run([sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_own_data_and_the_trained_model_later(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sample = generate_sample(sites=6, start="1996-01-01", end="2004-12-31")
+    static = [name for name in sample if sample[name].dims == ("site",) and not name.startswith("true_")]
+    store = sample[["prcp", "tmean", "pet", "streamflow", *static]]
+    store.to_netcdf("my_basins.nc", engine="h5netcdf")
+    store.drop_vars("streamflow").isel(site=[2, 0]).to_netcdf("new_basins.nc", engine="h5netcdf")
+    page = ROOT / "docs" / "how_to_run.md"
+    (text,) = blocks(page, "yaml")
+    Path("my_run.yaml").write_text(text, encoding="utf-8")
+
+    assert main(["--config-name", "my_run.yaml", *SMALL, "output_dir=output/mine"]) == 0
+    (code,) = (block for block in blocks(page, "python") if "load_run(" in block)
+    names = {}
+    exec(compile(code, page.name, "exec"), names)
+    assert names["flow"].dims == ("time", "site")
+    assert names["flow"].attrs["units"] == "mm d-1"
+    assert names["flow"].site.values.tolist() == store.site.values[[2, 0]].tolist()
+
+    simulate = ["--config-name", "output/mine/config.yaml", "mode=sim", "output_dir=output/mine_sim"]
+    period = ["sim.start_time=1999/10/01", "sim.end_time=2000/09/30"]
+    assert main([*simulate, "pretrained_model_dir=output/mine/model", *period]) == 0
+    assert xr.open_dataset("output/mine_sim/simulation.nc").sizes["time"] == 366
+    capsys.readouterr()
