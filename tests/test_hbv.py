@@ -142,3 +142,10 @@ def test_models_by_name():
     assert hydrodl2.load_model("hbv", "Hbv") is Hbv
     with pytest.raises(UnknownNameError, match="did you mean"):
         hydrodl2.load_model("hvb")
+
+
+def test_derived_quantities_can_be_asked_for_alone():
+    model = Hbv({"nmul": 2})
+    x, raw = inputs(width=model.learnable_param_count)
+    assert set(model(x, raw, outputs=["BFI", "gwflow_no_rout"])) == {"BFI", "gwflow_no_rout"}
+    torch.testing.assert_close(model(x, raw, outputs=["BFI"])["BFI"], model(x, raw)["BFI"])

@@ -61,6 +61,8 @@ class ProcessModel(StandaloneCall, nn.Module):
     dt: float = 1.0
     routed: ClassVar[tuple[str, ...]] = ()
     tail_names: ClassVar[Mapping[str, str]] = {}
+    derived: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    derived_units: ClassVar[Mapping[str, str]] = {}
     total: ClassVar[str | None] = None
     warmup_is_static: ClassVar[bool] = False
     router_class: ClassVar[type[Router] | None] = None
@@ -200,7 +202,8 @@ class ProcessModel(StandaloneCall, nn.Module):
         state
             Full state before the first step, a cold start if absent.
         outputs
-            Names of fluxes to return, also ``<name>_no_rout`` of a routed one; all that are no diagnostics if absent.
+            Names to return: fluxes, ``<name>_no_rout`` of a routed one, derived quantities; all but the diagnostic
+            fluxes if absent.
             The state returned remembers routed fluxes only as far as they were computed.
         layout
             Which channel is which parameter; that of the model if absent.
@@ -212,39 +215,57 @@ class ProcessModel(StandaloneCall, nn.Module):
         Returns
         -------
         outputs
-            Name to series [T, B].
+            Name to series [T, B], or to [B] for a derived quantity.
         state
             Full state after the last step.
         """
         state = state or self.cold_state(forcing.shape[1], dtype=forcing.dtype, device=forcing.device)
         layout = layout or self.layout
-        names = [f.name for f in self.fluxes if not f.diagnostic] if outputs is None else list(outputs)
-        wanted = dict.fromkeys(name.removesuffix("_no_rout") for name in names)
+        wanted = self.fluxes_of(outputs)
         result = simulate(
             self,
             forcing,
             parameters,
             state.stores,
             layout=layout,
-            fluxes=list(wanted),
+            fluxes=wanted,
             weights={self.total: weights} if weights is not None and self.total else None,
             engine=self.engine,
         )
-        if self.router is None:
-            series = dict(result.fluxes)
-            return series | {f"{n}_no_rout": series[n] for n in self.routed if n in series}, ModelState(result.stores)
-        kernel = self.router.kernel(layout.scale_routing(parameters), kernel_length or self.router.length)
-        series, memory = {}, {}
-        for name, values in result.fluxes.items():
-            if name not in self.routed:
-                series[name] = values
-                continue
-            past = state.routing.get(name)
-            series[name] = self.router.route(values, kernel, past)
-            series[f"{name}_no_rout"] = values
-            rows = self.router.length - 1
-            memory[name] = extend(values, past, rows)[values.shape[0] :]
-        return series, ModelState(result.stores, memory)
+        series, memory = dict(result.fluxes), {}
+        series |= {f"{name}_no_rout": values for name, values in result.fluxes.items() if name in self.routed}
+        if self.router is not None:
+            kernel = self.router.kernel(layout.scale_routing(parameters), kernel_length or self.router.length)
+            for name in [n for n in result.fluxes if n in self.routed]:
+                past, values = state.routing.get(name), result.fluxes[name]
+                series[name] = self.router.route(values, kernel, past)
+                memory[name] = extend(values, past, self.router.length - 1)[values.shape[0] :]
+        for name, sources in self.derived.items():
+            if all(source in series for source in sources):
+                series[name] = self.derive(name, series)
+        found = series if outputs is None else {name: series[name] for name in outputs}
+        return found, ModelState(result.stores, memory)
+
+    def derive(self, name: str, series: Mapping[str, Tensor]) -> Tensor:
+        """Return a derived quantity [B] of a whole run, from the series [T, B] that ``derived`` names for it."""
+        raise StepError(f"{type(self).__name__} does not say how to derive '{name}'", hint="write derive(name, series)")
+
+    def fluxes_of(self, outputs: Sequence[str] | None) -> list[str]:
+        """Return the fluxes that the outputs need.
+
+        Raises
+        ------
+        StepError
+            For a name that is no output.
+        """
+        usual = [f.name for f in self.fluxes if not f.diagnostic]
+        known = [f.name for f in self.fluxes] + [f"{name}_no_rout" for name in self.routed] + list(self.derived)
+        needed: dict[str, None] = {}
+        for name in usual if outputs is None else outputs:
+            if name not in known:
+                raise StepError(f"{type(self).__name__} has no output '{name}'", hint=did_you_mean(name, known))
+            needed |= dict.fromkeys(self.derived.get(name) or (name.removesuffix("_no_rout"),))
+        return list(needed)
 
     def drop_dynamics(self, raw: RawParameters) -> RawParameters:
         """Draw, in training, which dynamic parameters of which site keep their last value for the whole window."""

@@ -48,7 +48,7 @@ class StandaloneCall:
         Returns
         -------
         dict
-            Name to series [T - warmup, B, 1], and what ``derived`` adds.
+            Name to series [T - warmup, B, 1], or to [B] for a derived quantity.
         """
         forcing = self.read_forcing(x_dict)
         steps, sites = forcing.shape[:2]
@@ -78,14 +78,8 @@ class StandaloneCall:
         self._last = ModelState(final.stores, known).detach()
         if self.cache_states:
             self._loaded = self._last
-        extra = self.derived(series)
         trim = 0 if self.warmup_states else self.warmup
-        return {name: values[trim:].unsqueeze(-1) for name, values in series.items()} | extra
-
-    def derived(self, series: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return quantities of the whole run that are no time series, from the series [T, B]; none by default."""
-        del series
-        return {}
+        return {name: values if name in self.derived else values[trim:, :, None] for name, values in series.items()}
 
     def static_steps(self, steps: int) -> tuple[int, ...]:
         """Return the steps of a window at which ``forward`` reads the static parameters."""

@@ -139,14 +139,16 @@ class DplModel(nn.Module):
         Raises
         ------
         StepError
-            If the window is not longer than the warm-up, or the process model keeps no state.
+            If the window is not longer than the warm-up, or a state is given to a model that keeps none.
         """
         model = self.phy_model
         if not isinstance(model, ProcessModel):
-            raise StepError(
-                f"{type(model).__name__} is no ProcessModel and cannot be run from a state",
-                hint="derive it from dmg.engine.ProcessModel, or call the model without a state",
-            )
+            if state is not None:
+                raise StepError(
+                    f"{type(model).__name__} keeps no state that a run could start from",
+                    hint="derive it from dmg.engine.ProcessModel",
+                )
+            return self.forward(data_dict), DeltaState()
         if static not in STATIC_CONVENTIONS:
             raise ConfigError(f"static is '{static}'", hint=f"choose one of {', '.join(STATIC_CONVENTIONS)}")
         forcing = model.read_forcing(data_dict)
@@ -166,15 +168,12 @@ class DplModel(nn.Module):
         process = state.process if state else model.cold_state(sites, dtype=forcing.dtype, device=forcing.device)
         if warmup:
             with torch.no_grad():
-                wanted = [
-                    n for n in model.routed if outputs is None or n in {o.removesuffix("_no_rout") for o in outputs}
-                ]
+                wanted = [name for name in model.routed if name in model.fluxes_of(outputs)]
                 _, process = model.run(forcing[:warmup], raw.window(0, warmup), process, outputs=wanted)
         series, process = model.run(
             forcing[warmup:], raw.window(warmup, steps), process, outputs=outputs, weights=data_dict.get("muwts")
         )
-        extra = model.derived(series)
-        result = {name: values.unsqueeze(-1) for name, values in series.items()} | extra
+        result = {name: values if name in model.derived else values[..., None] for name, values in series.items()}
         return result, DeltaState(memory, raw.static, process)
 
     def raw_parameters(

@@ -88,6 +88,7 @@ class Hbv(ProcessModel):
         "gwflow": "Q2_tail",
     }
     total: ClassVar = "streamflow"
+    derived: ClassVar = {"BFI": ("gwflow", "streamflow")}
     derived_units: ClassVar = {"BFI": "%"}
     warmup_is_static: ClassVar = True
     router_class: ClassVar = GammaUnitHydrograph
@@ -137,9 +138,6 @@ class Hbv(ProcessModel):
         }
         return stores, fluxes
 
-    def derived(self, series: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def derive(self, name: str, series: Mapping[str, Tensor]) -> Tensor:
         """Return the baseflow index BFI [B] in percent of the routed streamflow."""
-        if "gwflow" not in series or "streamflow" not in series:
-            return {}
-        total = series["streamflow"].sum(0) + self.nearzero
-        return {"BFI": 100.0 * series["gwflow"].sum(0) / total}
+        return 100.0 * series["gwflow"].sum(0) / (series["streamflow"].sum(0) + self.nearzero)
