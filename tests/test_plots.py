@@ -47,7 +47,7 @@ def test_hydrograph_score_ignores_gaps():
 def test_hydrograph_says_when_the_axis_includes_the_warmup():
     with pytest.raises(ConfigError, match="timesteps\\[warmup:\\]"):
         plot_hydrograph(TIMES, FLOW[60:])
-    with pytest.raises(ConfigError, match="cannot resample"):
+    with pytest.raises(ConfigError, match="'fortnight' is no interval"):
         plot_hydrograph(TIMES, FLOW, resample="fortnight")
 
 

@@ -15,6 +15,7 @@ Examples
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -23,6 +24,7 @@ from typing import Any, TypeVar
 from dmg.errors import UnknownNameError, did_you_mean
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 class Registry:
@@ -38,6 +40,7 @@ class Registry:
         self.kind = kind
         self._found: dict[str, Any] = {}
         self._aliases: dict[str, str] = {}
+        self._failed: list[str] = []
         self._scanned = False
 
     def register(self, name: str, *aliases: str) -> Callable[[T], T]:
@@ -64,19 +67,22 @@ class Registry:
         Raises
         ------
         UnknownNameError
-            If there is none; the message suggests the closest name.
+            If there is none; the message suggests the closest name, and names the plug-ins that cannot be imported:
+            it may be one of theirs.
         """
-        if self._resolve(name) not in self._found:
-            self._scan()
-        if self._resolve(name) not in self._found:
+        if name not in self:
+            lower = {known.lower() for known in self._found}
+            names = [*self._found, *(alias for alias in self._aliases if alias.lower() not in lower)]
             raise UnknownNameError(
-                f"unknown name '{name}' among the {self.kind.replace('_', ' ')}",
-                hint=did_you_mean(name, [*self._found, *self._aliases]),
+                f"unknown name '{name}' among the {self.kind.replace('_', ' ')}"
+                + "".join(f";\n  {failure}" for failure in self._failed),
+                hint=("repair or uninstall what cannot be imported, or: " if self._failed else "")
+                + did_you_mean(name, names),
             )
         return self._found[self._resolve(name)]
 
     def names(self) -> list[str]:
-        """Return the names of all plug-ins, sorted, without aliases."""
+        """Return the names of all plug-ins that can be imported, sorted, without aliases."""
         self._scan()
         return sorted(self._found)
 
@@ -99,13 +105,22 @@ class Registry:
         self._found[name] = obj
 
     def _scan(self) -> None:
+        """Load the entry points, once; one that fails is noted and hides no other."""
         if self._scanned:
             return
-        self._scanned = True
+        self._scanned = True  # what is imported here may ask this registry
         for entry in entry_points(group=f"dmg.{self.kind}"):
-            loaded = entry.load()
-            if not isinstance(loaded, ModuleType) and loaded not in self._found.values():
-                self._add(entry.name, loaded)
+            try:
+                loaded = entry.load()
+                if not isinstance(loaded, ModuleType) and loaded not in self._found.values():
+                    self._add(entry.name, loaded)
+            except Exception as error:  # a plug-in may raise what it likes
+                self._failed.append(
+                    f"the plug-in '{entry.name}' ({entry.value}) of the distribution "
+                    f"'{entry.dist.name if entry.dist else 'unknown'}' cannot be imported: "
+                    f"{type(error).__name__}: {error}"
+                )
+                logger.warning(self._failed[-1])
 
 
 process_models = Registry("process_models")

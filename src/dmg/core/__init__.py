@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from dmg.lazy import attach
 
-_MODULES = ("calc", "data", "logging", "post", "utils")
-_EXPORTS = {"Dates": "utils", "format_resample_interval": "utils", "timestep_resample": "utils"}
-
-__all__ = [*_MODULES, *_EXPORTS]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
-    if name in _EXPORTS:
-        return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
-    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Dates": "dmg.core.utils.dates:Dates",
+        "calc": "dmg.core.calc",
+        "data": "dmg.core.data",
+        "format_resample_interval": "dmg.core.utils.resample_interval:format_resample_interval",
+        "logging": "dmg.core.logging",
+        "post": "dmg.core.post",
+        "timestep_resample": "dmg.core.utils.resample:timestep_resample",
+        "utils": "dmg.core.utils",
+    },
+)

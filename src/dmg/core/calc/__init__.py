@@ -1,18 +1,7 @@
-"""Calculations: metrics, statistics, units."""
+"""Calculations: metrics of series against observations."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dmg.lazy import attach
 
-if TYPE_CHECKING:
-    from dmg.core.calc.metrics import Metrics
-
-__all__ = ["Metrics"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "Metrics":
-        from dmg.core.calc.metrics import Metrics
-
-        return Metrics
-    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+__getattr__, __dir__, __all__ = attach(__name__, {"Metrics": "dmg.core.calc.metrics:Metrics"})

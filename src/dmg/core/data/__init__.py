@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from dmg.lazy import attach
 
-_EXPORTS = {
-    "Batch": "batch",
-    "Normalisation": "normalisation",
-    "TargetScale": "target_scale",
-    "create_training_grid": "training_grid",
-    "load_json": "text_files",
-    "txt_to_array": "text_files",
-}
-_MODULES = ("loaders", "samplers")
-
-__all__ = [*sorted(_EXPORTS), *_MODULES]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
-    if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Batch": "dmg.core.data.batch:Batch",
+        "Normalisation": "dmg.core.data.normalisation:Normalisation",
+        "TargetScale": "dmg.core.data.target_scale:TargetScale",
+        "create_training_grid": "dmg.core.data.training_grid:create_training_grid",
+        "load_json": "dmg.core.data.text_files:load_json",
+        "loaders": "dmg.core.data.loaders",
+        "samplers": "dmg.core.data.samplers",
+        "txt_to_array": "dmg.core.data.text_files:txt_to_array",
+    },
+)

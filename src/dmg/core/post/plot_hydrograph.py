@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmg.core.post.figure import COLORS, new_figure, save_figure, strip_spines, to_array
+from dmg.core.utils.resample_interval import format_resample_interval
 from dmg.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_FREQUENCY = {"H": "h", "D": "D", "W": "W", "M": "ME", "Q": "QE", "Y": "YE", "A": "YE"}
 
 
 def plot_hydrograph(
@@ -43,8 +42,8 @@ def plot_hydrograph(
     obs
         Observed series; where it is missing (NaN) nothing is drawn. None draws predictions alone.
     resample
-        Means over ``H``, ``D``, ``W``, ``M``, ``Q`` or ``Y`` are drawn. Observations and predictions are averaged
-        over the steps that have both only in the score; the lines show all there is.
+        Means over this interval (``D``, ``W``, ``monthly`` …; `format_resample_interval`) are drawn. Observations and
+        predictions are averaged over the steps that have both only in the score; the lines show all there is.
     title, ylabel, minor_ticks, figsize, fontsize, dpi
         Appearance.
     save_path
@@ -144,9 +143,6 @@ def _resampled(timesteps: Any, values: Any, resample: str) -> pd.Series:
     """Return the means over the periods of `resample`; a period without any value stays missing."""
     import pandas as pd
 
-    frequency = _FREQUENCY.get(resample.upper())
-    if frequency is None:
-        raise ConfigError(f"cannot resample to '{resample}'", hint=f"choose one of {', '.join(_FREQUENCY)}")
     times = pd.DatetimeIndex(np.asarray(timesteps, dtype="datetime64[ns]"))
     array = to_array(values).reshape(-1)
     if len(times) != len(array):
@@ -154,7 +150,7 @@ def _resampled(timesteps: Any, values: Any, resample: str) -> pd.Series:
             f"{len(times)} time steps but {len(array)} values",
             hint="predictions start after the warm-up: cut the time axis to timesteps[warmup:]",
         )
-    return pd.Series(array, index=times).resample(frequency).mean()
+    return pd.Series(array, index=times).resample(format_resample_interval(resample)).mean()
 
 
 def _nse(predicted: np.ndarray, observed: np.ndarray) -> float:

@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from dmg.lazy import attach
 
-_HOMES = {
-    "Dates": "dmg.core.utils.dates",
-    "format_resample_interval": "dmg.core.utils.resample_interval",
-    "import_data_loader": "dmg.core.utils.factory",
-    "import_data_sampler": "dmg.core.utils.factory",
-    "import_phy_model": "dmg.core.utils.factory",
-    "import_trainer": "dmg.core.utils.factory",
-    "initialize_config": "dmg.core.utils.initialize",
-    "load_criterion": "dmg.models.criterion",
-    "load_nn_model": "dmg.models.neural_networks",
-    "print_config": "dmg.core.utils.config_table",
-    "resolve_device": "dmg.core.utils.device",
-    "save_model": "dmg.core.utils.weights_file",
-    "set_randomseed": "dmg.core.utils.seed",
-    "timestep_resample": "dmg.core.utils.resample",
-}
-
-__all__ = [
-    "Dates",
-    "format_resample_interval",
-    "import_data_loader",
-    "import_data_sampler",
-    "import_phy_model",
-    "import_trainer",
-    "initialize_config",
-    "load_criterion",
-    "load_nn_model",
-    "print_config",
-    "resolve_device",
-    "save_model",
-    "set_randomseed",
-    "timestep_resample",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(_HOMES)
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Dates": "dmg.core.utils.dates:Dates",
+        "format_resample_interval": "dmg.core.utils.resample_interval:format_resample_interval",
+        "import_data_loader": "dmg.core.utils.factory:import_data_loader",
+        "import_data_sampler": "dmg.core.utils.factory:import_data_sampler",
+        "import_phy_model": "dmg.core.utils.factory:import_phy_model",
+        "import_trainer": "dmg.core.utils.factory:import_trainer",
+        "initialize_config": "dmg.core.utils.initialize:initialize_config",
+        "load_criterion": "dmg.models.criterion:load_criterion",
+        "load_nn_model": "dmg.models.neural_networks:load_nn_model",
+        "print_config": "dmg.core.utils.config_table:print_config",
+        "resolve_device": "dmg.core.utils.device:resolve_device",
+        "save_model": "dmg.core.utils.weights_file:save_model",
+        "set_randomseed": "dmg.core.utils.seed:set_randomseed",
+        "timestep_resample": "dmg.core.utils.resample:timestep_resample",
+    },
+)

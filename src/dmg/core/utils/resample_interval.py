@@ -9,6 +9,7 @@ _INTERVALS = {
     "D": ("d", "day", "daily"),
     "W": ("w", "week", "weekly"),
     "ME": ("m", "me", "month", "monthly"),
+    "QE": ("q", "qe", "quarter", "quarterly"),
     "YE": ("y", "ye", "a", "year", "yearly", "annual"),
 }
 
@@ -19,7 +20,7 @@ def format_resample_interval(interval: str) -> str:
     Raises
     ------
     ConfigError
-        If it is no hourly, daily, weekly, monthly or yearly interval.
+        If it is no hourly, daily, weekly, monthly, quarterly or yearly interval.
     """
     text = str(interval).strip()
     count = text[: len(text) - len(text.lstrip("0123456789"))]
