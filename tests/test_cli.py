@@ -54,6 +54,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
 
         def evaluate(self) -> None:
             noted.append("evaluate")
+            Path(self.config.output_dir).mkdir(parents=True, exist_ok=True)
             (Path(self.config.output_dir) / "metrics.json").write_text("{}")
 
         def inference(self) -> None:
@@ -125,6 +126,35 @@ def test_overwriting_leaves_no_weights_of_the_earlier_training(calls: Calls, cap
     assert sorted(p.name for p in Path("out").rglob("*") if p.is_file()) == ["hbv_ep1.safetensors", "notes.txt"]
 
 
+def test_a_trained_run_is_tested_and_simulated_with_its_own_settings(
+    calls: Calls, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """One command, from wherever the run lies now; what is given on the command line comes last."""
+    assert run("config", "show", *FAKE, "model.nn.hidden_size=7", "output_dir=old", "overwrite=true") == 0
+    (tmp_path / "moved/model").mkdir(parents=True)
+    (tmp_path / "moved/model/hbv_ep1.safetensors").write_bytes(b"")
+    (tmp_path / "moved/config.yaml").write_text(capsys.readouterr().out)
+    assert run("mode=sim", "output_dir=moved", "sim.start_time=2001/01/01", "sim.end_time=2001/12/31") == 0
+    said = capsys.readouterr()
+    assert said.err == "settings of moved/config.yaml\n"
+    assert "hidden size 7" in said.out
+    assert "simulation     2001/01/01 to 2001/12/31" in said.out
+    assert "results: moved/sim\n" in said.out
+    assert run("mode=test", "pretrained_model_dir=moved/model", "exp_name=again") == 0
+    assert "results: output/LstmModel-Hbv/experiments/again\n" in capsys.readouterr().out
+    assert calls == ["inference", "evaluate"]
+    (tmp_path / "moved/sim").mkdir()
+    (tmp_path / "moved/sim/simulation.nc").write_bytes(b"")
+    assert run("mode=sim", "output_dir=moved") == 1
+    message = capsys.readouterr().err
+    assert "moved has results already: sim/simulation.nc" in message
+    assert "choose another sim_dir, or set overwrite=true" in message
+    assert run("mode=sim", "output_dir=moved", "sim_dir=moved/dry") == 0
+    # A configuration that is named is the one that counts.
+    assert run(*FAKE, "--config-name", "default", "mode=test", "output_dir=moved") == 0
+    assert "hidden size 64" in capsys.readouterr().out
+
+
 def test_a_test_without_weights_says_where_to_get_them(calls: Calls, capsys: pytest.CaptureFixture[str]):
     assert run(*FAKE, "mode=test") == 2
     message = capsys.readouterr().err
@@ -188,6 +218,30 @@ def test_interrupted_run_says_how_to_go_on(calls: Calls, capsys: pytest.CaptureF
     assert run(*words) == 0
 
 
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
+    calls: Calls, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    Path("notes.txt").write_text("mine")
+    for folder in ("notes.txt", "notes.txt/out"):
+        assert run(*FAKE, f"output_dir={folder}") == 1
+        message = capsys.readouterr().err
+        assert (
+            message == f"error: notes.txt is a file\n  where: output_dir: {folder}\n  hint: choose another output_dir\n"
+        )
+    Path("locked").mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "locked")
+    assert run(*FAKE, "output_dir=locked/out") == 1
+    assert "error: locked may not be written\n" in capsys.readouterr().err
+    assert not calls
+
+
+def test_what_the_system_refuses_is_one_line_with_the_path(calls: Calls, capsys: pytest.CaptureFixture[str]):
+    calls.error = PermissionError(errno.EACCES, "Permission denied", "out/model")
+    assert run(*FAKE) == 1
+    message = capsys.readouterr().err
+    assert message == "error: Permission denied: out/model\n  hint: correct the path, or choose another\n"
+
+
 def test_full_disk_names_the_file(calls: Calls, capsys: pytest.CaptureFixture[str]):
     calls.error = OSError(errno.ENOSPC, "No space left on device", "out/model/hbv_ep1.safetensors")
     assert run(*FAKE) == 1
@@ -217,8 +271,23 @@ def test_overrides_reach_keys_that_no_file_has(capsys: pytest.CaptureFixture[str
     assert shown["valid"]["every"] == 1
     assert shown["train"]["optimizer"] == {"name": "Adam", "weight_decay": 1e-4}
     assert shown["train"]["loss_function"]["eps"] == 0.2
-    assert shown["model"]["warmup"] == shown["model"]["phy"]["warmup"] == 30
+    assert shown["model"]["warmup"] == 30
     assert shown["sim"] is None
+
+
+def test_what_is_shown_is_what_a_user_would_write(capsys: pytest.CaptureFixture[str]):
+    derived = {"output_dir", "model_dir", "plot_dir", "sim_dir", "log_dir", "train_time", "all_time"}
+    assert run("config", "show") == 0
+    text = capsys.readouterr().out
+    assert text.startswith("# Saved in a file, `dmg --config-name FILE.yaml` runs it.\n")
+    shown = yaml.safe_load(text)
+    assert not derived & set(shown)
+    assert shown["device"] == "auto"
+    assert "warmup" not in shown["model"]["phy"]
+    assert run("config", "show", "output_dir=mine", "plot_dir=figures", "device=cpu") == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert (shown["output_dir"], shown["plot_dir"], shown["device"]) == ("mine", "figures", "cpu")
+    assert "model_dir" not in shown
 
 
 def test_a_users_own_folder_with_packaged_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -306,7 +375,7 @@ def test_interrupted_process_leaves_whole_files_and_can_be_resumed(
         time.sleep(0.05)
     started.send_signal(signal.SIGINT)
     _, message = started.communicate(timeout=60)
-    assert started.returncode == 130
+    assert started.returncode == 130, message
     assert "interrupted; resume with: dmg " in message
     assert "Traceback" not in message
     saved = sorted(tmp_path.glob("out/model/*_ep*"))
@@ -338,6 +407,19 @@ def test_what_only_the_data_or_the_machine_show(
     assert message.startswith("error: ")
     assert all(word in message for word in expected), message
     assert not list(tmp_path.iterdir())
+
+
+def test_data_of_the_test_are_read_before_the_training(store: Path, tmp_path, monkeypatch, capsys):
+    """Hours of training are not lost to a gap in the years of the test, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    with xr.open_dataset(store.parent / "store.nc", engine="h5netcdf") as data:
+        data["pet"][50:60, 1] = np.nan
+        data.to_netcdf(tmp_path / "gap.nc", engine="h5netcdf")
+    assert run("-cn", str(store), "observations.data_path=gap.nc", "output_dir=out") == 1
+    message = capsys.readouterr().err
+    assert "forcing 'pet' is missing at b (1990-11-20..1990-11-29)" in message
+    assert "where: gap.nc; observations.max_gap: 3" in message
+    assert not Path("out/training_log.csv").exists()
 
 
 def test_missing_store_is_explained_by_the_process(tmp_path: Path):

@@ -78,8 +78,8 @@ def test_own_data_and_the_trained_model_later(tmp_path, monkeypatch, capsys):
     assert names["flow"].attrs["units"] == "mm d-1"
     assert names["flow"].site.values.tolist() == store.site.values[[2, 0]].tolist()
 
-    simulate = ["--config-name", "output/mine/config.yaml", "mode=sim", "output_dir=output/mine_sim"]
     period = ["sim.start_time=1999/10/01", "sim.end_time=2000/09/30"]
-    assert main([*simulate, "pretrained_model_dir=output/mine/model", *period]) == 0
-    assert xr.open_dataset("output/mine_sim/simulation.nc").sizes["time"] == 366
+    assert main(["mode=sim", "output_dir=output/mine", *period]) == 0
+    with xr.open_dataset("output/mine/sim/simulation.nc") as simulated:
+        assert simulated.sizes["time"] == 366
     capsys.readouterr()

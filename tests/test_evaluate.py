@@ -194,7 +194,8 @@ def test_simulation_needs_no_targets(tmp_path):
     result = Trainer(config, untrained(config)).inference()
     assert result["streamflow"].shape == (62, 5, 1)
     assert result["BFI"].shape == (5,)
-    with xr.open_dataset(tmp_path / "out/simulation.nc") as sim:
+    assert not (tmp_path / "out/simulation.nc").exists()  # that of a test
+    with xr.open_dataset(tmp_path / "out/sim/simulation.nc") as sim:
         assert sim.time.values[0] == np.datetime64("2000-12-01")
         assert "streamflow_obs" not in sim
         assert all(v.attrs["units"] for v in sim.data_vars.values())

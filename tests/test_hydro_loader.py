@@ -143,9 +143,9 @@ def test_variables_are_matched_by_name_whatever_their_order(config, sample):
     assert torch.equal(got["x_phy"][..., 1], torch.from_numpy(sample["tmean"].values[335:731]))
 
 
-@pytest.mark.parametrize(("block", "key"), [("nn", "forcings"), ("phy", "forcings"), ("nn", "attributes")])
-def test_unknown_variable_is_named_with_the_closest(config, sample, block, key):
-    config["model"][block][key] = [*config["model"][block][key][:-1], "slope_maen"]
+@pytest.mark.parametrize("key", ["forcings", "attributes"])
+def test_unknown_variable_is_named_with_the_closest(config, sample, key):
+    config["model"]["nn"][key] = [*config["model"]["nn"][key][:-1], "slope_maen"]
     with pytest.raises(DataError, match="'slope_maen'"):
         _ = HydroLoader(config, store=sample).train_dataset
 
@@ -180,6 +180,55 @@ def test_hourly_record_ends_with_the_last_hour(config, sample):
     data = HydroLoader(config, store=store).train_dataset
     assert data.n_times == 3 + 7 * 24
     assert str(data.times[-1])[:13] == "1991-10-07T23"
+
+
+def test_a_window_is_counted_in_steps_of_the_record(config, sample):
+    hours = np.datetime64("1991-09-20", "ns") + np.arange(24 * 40).astype("timedelta64[h]")
+    store = sample.isel(time=slice(0, len(hours))).assign_coords(time=hours)
+    config["train"] |= {"start_time": "1991/10/01", "end_time": "1991/10/02"}
+    config["model"] |= {"rho": 48, "warmup": 24}
+    config["observations"] |= {"name": "mine", "sample": None}
+    assert HydroLoader(config, store=store).train_dataset.n_times == 72
+    config["model"]["rho"] = 49
+    with pytest.raises(ConfigError, match=r"= 73 steps does not fit into the 72 steps of 1 h from 1991-09-30T00:00"):
+        _ = HydroLoader(config, store=store).train_dataset
+
+
+def test_a_target_without_any_observation_is_refused_before_training(config, sample):
+    sample["streamflow"][335:731] = np.nan
+    with pytest.raises(DataError, match=r"'streamflow' has no observation from 1991/10/01 to 1992/09/30 at any of"):
+        _ = HydroLoader(config, store=sample).train_dataset
+
+
+def test_a_unit_that_measures_something_else_names_variable_and_store(config, sample):
+    sample["tmean"].attrs["units"] = "mm d-1"
+    with pytest.raises(DataError, match=r"'tmean': cannot convert 'mm d-1' to 'degC'") as caught:
+        _ = HydroLoader(config, store=sample).train_dataset
+    assert caught.value.where
+    assert "needed in 'degC'" in caught.value.hint
+
+
+def test_only_what_is_selected_is_read_from_a_store(config, sample, tmp_path):
+    """Whatever else a Zarr store holds, other variables, sites and years, is damaged here and does not matter."""
+    many = sample.isel(site=np.arange(200) % 8).assign_coords(site=[f"S{i:03d}" for i in range(1, 201)])
+    times = np.datetime64("1990-10-01", "ns") + np.arange(2100).astype("timedelta64[D]")
+    path = write_dataset(many.isel(time=np.arange(2100) % 1000).assign_coords(time=times), tmp_path / "big.zarr")
+    damaged = 0
+    for chunk in path.glob("*/[0-9]*"):
+        name, (row, *column) = chunk.parent.name, chunk.name.split(".")
+        if name in ("dayl", "srad", "vp") or (column and (row > "0" or column[0] > "0")):
+            chunk.write_bytes(b"damaged")
+            damaged += 1
+    assert damaged > 30
+    (tmp_path / "sites.txt").write_text("S005\nS001\n")
+    config["observations"] |= {"name": "big", "sample": None, "data_path": str(path)}
+    config["observations"]["subset_path"] = str(tmp_path / "sites.txt")
+    loader = HydroLoader(config)
+    expected = sample["prcp"].sel(site=["S005", "S001"]).values[335:731]
+    assert torch.equal(loader.train_dataset["x_phy"][..., 0], torch.from_numpy(expected))
+    config["observations"]["subset_path"] = None
+    with pytest.raises(DataError, match="'streamflow' cannot be read: "):
+        _ = HydroLoader(config).train_dataset
 
 
 # Sites.

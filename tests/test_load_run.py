@@ -68,6 +68,12 @@ def test_prediction_of_other_sites_matches_variables_by_name_and_unit(finished, 
     assert "SWE" in found
 
 
+def test_hourly_record_that_ends_at_midnight_is_predicted_to_its_end(finished):
+    hours = np.datetime64("2000-01-01", "ns") + np.arange(49).astype("timedelta64[h]")
+    predicted = dmg.load_run(finished).predict(small_store(days=49).assign_coords(time=hours), outputs=["streamflow"])
+    assert predicted.time.values[[0, -1]].tolist() == hours[[10, 48]].tolist()
+
+
 def test_missing_variable_is_named(finished):
     run = dmg.load_run(finished)
     with pytest.raises(DataError, match="no series 'pet'"):
@@ -100,3 +106,5 @@ def test_no_run_and_unfinished_run_say_what_is_missing(tmp_path):
         _ = run.metrics
     with pytest.raises(RunError, match="no simulation"):
         _ = run.simulation
+    Trainer(config | {"mode": "sim"}).inference()
+    assert run.simulation.sizes["time"] == 62

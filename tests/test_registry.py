@@ -48,6 +48,6 @@ def test_two_plug_ins_of_one_name_are_refused():
 def test_a_suggestion_is_the_name_rather_than_its_alias():
     registry = Registry("gadgets")
     registry.register("Hbv", "hbv")(dict)
-    with pytest.raises(UnknownNameError, match="did you mean 'Hbv'\\? known: Hbv$"):
+    with pytest.raises(UnknownNameError, match=r"did you mean 'Hbv'\? known: Hbv$"):
         registry.get("Hvb")
     assert registry.get("hbv") is dict

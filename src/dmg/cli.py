@@ -16,6 +16,9 @@ SUBCOMMANDS = {
     "run": "dmg.cli_run:main",
 }
 
+#: What the operating system says of a path that a user named and may not, or cannot, use.
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -43,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             where = getattr(error, "filename", None)
             text = "the disk is full" + (f": {where} could not be written" if where else f" ({error})")
             return _say(f"{text}\n  hint: free some space, or choose another folder with output_dir=…", FAILED)
+        if isinstance(error, OSError) and error.errno in REFUSED and error.filename:
+            return _say(f"{error.strerror}: {error.filename}\n  hint: correct the path, or choose another", FAILED)
         traceback.print_exc()
         return FAILED
 

@@ -11,7 +11,7 @@ def main(argv: Sequence[str]) -> int:
     """Run ``dmg config show`` or ``dmg config docs`` and return the exit code."""
     parser = argparse.ArgumentParser(prog="dmg config", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
-    show = commands.add_parser("show", help="print the configuration as a run would see it")
+    show = commands.add_parser("show", help="print the configuration as a run would see it; a file to start from")
     docs = commands.add_parser("docs", help="print every key with its type, default and meaning, as Markdown")
     docs.add_argument("--write", metavar="FILE", help="write the table to a file instead")
 
@@ -27,11 +27,16 @@ def main(argv: Sequence[str]) -> int:
 def _show(words: argparse.Namespace) -> int:
     import yaml
 
-    from dmg.conf.compose import compose
+    from dmg.cli_run import compose_words
     from dmg.conf.config import as_config
+    from dmg.conf.derive import underived
 
-    config = as_config(compose(words.config_name, words.config_path, words.overrides))
-    print(yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True), end="")
+    tree = compose_words(words)
+    config = as_config(tree)
+    shown = underived(config.model_dump(mode="json"), config.name)
+    shown["device"] = tree.get("device") or "auto"  # another machine has another
+    print("# Saved in a file, `dmg --config-name FILE.yaml` runs it.")
+    print(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), end="")
     return 0
 
 

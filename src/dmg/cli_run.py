@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -24,16 +25,15 @@ examples:
   dmg train.epochs=2 device=cpu exp_name=short    the same, with other settings
   dmg --config-name camels_531 observations.data_path=camels.zarr
   dmg --config-path my_conf --config-name my_run  your own files; packaged groups are found as well
-  dmg mode=sim output_dir=output/…/run-…          simulate with a trained run
+  dmg mode=test output_dir=RUN                    test again, with the settings and weights of a trained run
+  dmg mode=sim output_dir=RUN sim.start_time=2009/01/01 sim.end_time=2009/12/31
+                                                  simulate another period with it, into RUN/sim
 
 sub-commands (each has its own --help):
   dmg config show [overrides]    the configuration as a run would see it
   dmg config docs                every key, its type, default and meaning
   dmg data …                     write and inspect data sets
 """
-
-#: What a run of each mode writes; a folder that has it already is not written into unasked.
-RESULTS = {"test": ("metrics.json",), "sim": ("simulation.nc",)}
 
 #: Files of an earlier training that ``overwrite`` removes.
 EARLIER = ("model/*_ep*", "model/best.json", "training_log.csv", "metrics*.json", "simulation.nc", "run.json")
@@ -57,7 +57,11 @@ def parser() -> argparse.ArgumentParser:
 def add_config_options(made: argparse.ArgumentParser) -> None:
     """Add the words that choose a configuration; the same for a run and for ``dmg config show``."""
     made.add_argument(
-        "-cn", "--config-name", default="default", metavar="NAME", help="configuration, or path of a YAML file"
+        "-cn",
+        "--config-name",
+        metavar="NAME",
+        help="configuration, or path of a YAML file (default: that of the trained run which mode=test or mode=sim "
+        "names, else the packaged example)",
     )
     made.add_argument("-cp", "--config-path", default=None, metavar="DIR", help="folder of your configurations")
     made.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the file")
@@ -68,15 +72,39 @@ def main(argv: Sequence[str]) -> int:
     words = parser().parse_intermixed_args(list(argv))
     if words.multirun:
         raise ConfigError("--multirun: one call is one run", hint="write a loop of your shell around it")
-    from dmg.conf.compose import compose
-
-    config = settle(compose(words.config_name, words.config_path, words.overrides))
+    config = settle(compose_words(words))
     try:
         execute(config)
     except KeyboardInterrupt:
         print(f"\ninterrupted; {_how_to_go_on(config, words)}", file=sys.stderr)
         return 130
     return 0
+
+
+def compose_words(words: argparse.Namespace) -> DictConfig:
+    """Return the tree that the words choose; a test or simulation of a trained run starts from its settings."""
+    from dmg.conf.compose import compose
+
+    trained = None
+    if words.config_name is None and words.config_path is None:
+        trained = trained_run(words.overrides)
+    if trained is None:
+        return compose(words.config_name or "default", words.config_path, words.overrides)
+    from dmg.trainers.run_directory import elsewhere
+
+    print(f"settings of {trained}", file=sys.stderr)
+    moved = [f"{key}={'null' if value is None else str(value).lower()}" for key, value in elsewhere().items()]
+    return compose(str(trained), None, [*moved, *words.overrides])
+
+
+def trained_run(overrides: Sequence[str]) -> Path | None:
+    """Return the configuration of the trained run that the words of a test or simulation name, if there is one."""
+    given = dict(text.split("=", 1) for text in overrides if "=" in text)
+    if given.get("mode") not in ("test", "sim", "simulation"):
+        return None
+    folders = [Path(given[key]).expanduser() for key in ("output_dir", "pretrained_model_dir") if given.get(key)]
+    candidates = [at / "config.yaml" for folder in folders for at in (folder, folder.parent)]
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def settle(tree: DictConfig) -> Config:
@@ -114,13 +142,14 @@ def execute(config: Config) -> None:
     if config.mode == "sim":
         trainer.inference()
     if "train" in config.mode:
+        for name in ("train_dataset", "eval_dataset") if "test" in config.mode else ("train_dataset",):
+            getattr(trainer, name, None)  # data that cannot be read end the run before it trains or removes anything
         if config.overwrite and not (config.train.resume or config.train.start_epoch):
-            getattr(trainer, "train_dataset", None)  # data that cannot be read leave the earlier results alone
             clear(config)
         trainer.train()
     if "test" in config.mode:
         trainer.evaluate()
-    print(f"results: {config.output_dir}")
+    print(f"results: {config.sim_dir if config.mode == 'sim' else config.output_dir}")
 
 
 def guard(config: Config) -> None:
@@ -132,8 +161,7 @@ def guard(config: Config) -> None:
         If there are some, and neither ``overwrite`` nor ``train.resume`` nor ``train.start_epoch`` is set.
     """
     folder = Path(str(config.output_dir))
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file", hint="choose another output_dir")
+    require_writable(folder)
     if not folder.is_dir() or config.overwrite:
         return
     if "train" in config.mode:
@@ -141,13 +169,31 @@ def guard(config: Config) -> None:
             return
         found = [path.name for path in folder.iterdir() if not path.name.startswith(".") and path.suffix != ".log"]
     else:
-        found = [name for name in RESULTS[config.mode] if (folder / name).exists()]
+        result = folder / "metrics.json" if config.mode == "test" else Path(str(config.sim_dir)) / "simulation.nc"
+        found = [str(result.relative_to(folder) if result.is_relative_to(folder) else result)] * result.exists()
     if found:
         raise RunError(
             f"{folder} has results already: {', '.join(sorted(found)[:5])}",
-            hint="choose another exp_name or output_dir, or set overwrite=true"
+            hint=("choose another sim_dir" if config.mode == "sim" else "choose another exp_name or output_dir")
+            + ", or set overwrite=true"
             + (", or train.resume=true to continue" if "train" in config.mode else ""),
         )
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse, before any work is done, a folder that cannot be made or written into.
+
+    Raises
+    ------
+    RunError
+        If it, or the folder it would be made in, is a file or may not be written.
+    """
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    hint = "choose another output_dir"
+    if not there.is_dir():
+        raise RunError(f"{there} is a file", where=f"output_dir: {folder}", hint=hint)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise RunError(f"{there} may not be written", where=f"output_dir: {folder}", hint=hint)
 
 
 def clear(config: Config) -> None:
@@ -194,7 +240,7 @@ def _how_to_go_on(config: Config, words: argparse.Namespace) -> str:
     if "train" not in config.mode or not model.is_dir() or not any(model.glob("*_ep*")):
         return "nothing was trained yet" if "train" in config.mode else "run the same command again"
     kept = [w for w in words.overrides if not w.startswith(("output_dir=", "train.resume=", "exp_name=", "run_dir="))]
-    name = [] if words.config_name == "default" else ["--config-name", words.config_name]
+    name = [] if words.config_name is None else ["--config-name", words.config_name]
     path = [] if words.config_path is None else ["--config-path", words.config_path]
     command = ["dmg", *name, *path, *kept, f"output_dir={config.output_dir}", "train.resume=true"]
     return f"resume with: {' '.join(command)}"

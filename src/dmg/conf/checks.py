@@ -9,6 +9,7 @@ from dmg.conf.explain import join
 from dmg.conf.period import format_date, parse_date
 from dmg.conf.plugins import plugin_problems
 from dmg.errors import did_you_mean
+from dmg.registry import samples
 
 if TYPE_CHECKING:
     from dmg.conf.config import Config
@@ -28,6 +29,7 @@ def check(config: Config) -> None:
         *_periods(config),
         *_window(config),
         *_variables(config),
+        *_flow_regime(config),
         *plugin_problems(config),
     ]
     if problems:
@@ -38,7 +40,7 @@ def _record(config: Config) -> tuple[str | None, str | None]:
     """Return first and last day of the record, as far as the configuration says them."""
     obs = config.observations
     first, last = obs.start_time, obs.end_time
-    if obs.name == "sample" and obs.sample is not None:
+    if obs.data_path is None and obs.sample is not None:
         first, last = first or obs.sample.start, last or obs.sample.end
     return first, last
 
@@ -63,8 +65,13 @@ def _periods(config: Config) -> list[Problem]:
 
 
 def _window(config: Config) -> list[Problem]:
-    """A training window is ``warmup + rho`` steps; its warm-up may reach before the training period."""
-    if "train" not in config.mode:
+    """A training window is ``warmup + rho`` steps; its warm-up may reach before the training period.
+
+    The time step of a store is known when it is read, and the loader checks then; until then a record is daily only
+    if it is generated.
+    """
+    obs = config.observations
+    if "train" not in config.mode or obs.data_path or obs.name not in samples:
         return []
     rho, warmup, days = config.model.rho, config.model.warmup, config.train.days
     first, _ = _record(config)
@@ -79,6 +86,18 @@ def _window(config: Config) -> list[Problem]:
             f"a training window of model.warmup {warmup} + model.rho {rho} = {rho + warmup} days does not "
             f"fit into the {days + before} days from {start} to {config.train.end_time}",
             "shorten model.rho or model.warmup, or lengthen train.start_time … train.end_time",
+        )
+    ]
+
+
+def _flow_regime(config: Config) -> list[Problem]:
+    if config.model.phy is None or config.model.flow_regime is None:
+        return []
+    return [
+        (
+            f"model.flow_regime: {config.model.flow_regime} normalises the target of a network alone; "
+            f"{', '.join(config.model.phy.name)} is trained on physical values",
+            "set model.flow_regime=null; a loss such as NseLogBatchLoss or RmseCombLoss gives low flows more weight",
         )
     ]
 

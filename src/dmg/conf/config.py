@@ -78,7 +78,7 @@ class Config(Section):
         None, description="Folder with weights and normalisation to test, simulate with, or fine-tune."
     )
     plot_dir: str | None = Field(None, description="Plots; output_dir/plots.")
-    sim_dir: str | None = Field(None, description="Simulated fluxes; output_dir/sim.")
+    sim_dir: str | None = Field(None, description="Where mode sim writes simulation.nc; output_dir/sim.")
     log_dir: str | None = Field(None, description="Logs; output_dir/logs.")
     load_state_path: str | None = Field(None, description="State file to start a test or simulation from.")
     load_epoch: NonNegativeInt = Field(0, description="Epoch of the pretrained weights; 0 takes the best or newest.")

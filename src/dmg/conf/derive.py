@@ -8,6 +8,8 @@ from typing import Any
 from dmg.errors import ConfigError
 
 FOLDERS = {"model_dir": "model", "plot_dir": "plots", "sim_dir": "sim", "log_dir": "logs"}
+HANDED_DOWN = {"phy": ("cache_states", "warmup", "engine"), "nn": ("cache_states",)}
+"""Keys of the blocks ``model.phy`` and ``model.nn`` that are set from keys of the same name above them."""
 
 
 def hand_down(values: dict[str, Any]) -> dict[str, Any]:
@@ -22,14 +24,17 @@ def hand_down(values: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(model, dict):
         return values
     model = _renamed(model, {"warm_up": "warmup", "phy_model": "phy", "nn_model": "nn"})
-    caches = ("cache_states", "cache_states", values.get("cache_states") or False)
-    warmup = ("warmup", "model.warmup", model.get("warmup") or 0)
-    engine = ("engine", "engine", values.get("engine") or "auto")
-    for name, keys in (("phy", (caches, warmup, engine)), ("nn", (caches,))):
+    sources = {
+        "cache_states": ("cache_states", values.get("cache_states") or False),
+        "warmup": ("model.warmup", model.get("warmup") or 0),
+        "engine": ("engine", values.get("engine") or "auto"),
+    }
+    for name, keys in HANDED_DOWN.items():
         if not isinstance(model.get(name), dict):
             continue
         block = _renamed(model[name], {"warm_up": "warmup"}) if name == "phy" else dict(model[name])
-        for key, source, value in keys:
+        for key in keys:
+            source, value = sources[key]
             if block.get(key) not in (None, value):
                 raise ConfigError(
                     f"'{source}' is {value!r} but 'model.{name}.{key}' is {block[key]!r}",
@@ -51,6 +56,19 @@ def folders(values: dict[str, Any], family: str) -> dict[str, Any]:
     own = given.pop("model_dir", derived["model_dir"])
     pretrained = values.get("pretrained_model_dir") or (own if own != derived["model_dir"] else None)
     return {**values, "output_dir": output, **derived, **given, "pretrained_model_dir": pretrained}
+
+
+def underived(values: dict[str, Any], family: str) -> dict[str, Any]:
+    """Return the plain dict of a configuration as a user would write it: without what `hand_down` and `folders` add."""
+    unnamed = folders({key: values.get(key) for key in ("run_dir", "exp_name")}, family)
+    derived = folders({"output_dir": values["output_dir"]}, family) | {"output_dir": unnamed["output_dir"]}
+    names = (*FOLDERS, "output_dir", "pretrained_model_dir")
+    plain = {key: value for key, value in values.items() if key not in names or value != derived[key]}
+    model = dict(plain["model"])
+    for name, keys in HANDED_DOWN.items():
+        if model[name] is not None:
+            model[name] = {key: value for key, value in model[name].items() if key not in keys}
+    return {**plain, "model": model}
 
 
 def _renamed(block: dict[str, Any], legacy: dict[str, str]) -> dict[str, Any]:

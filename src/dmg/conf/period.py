@@ -34,10 +34,13 @@ def parse_date(value: Any) -> datetime:
 
 
 def format_date(value: Any) -> str:
-    """Return a date as 'YYYY/MM/DD', with 'HH:MM' behind it when it is not midnight."""
+    """Return a date as 'YYYY/MM/DD', with 'HH:MM' behind it where a time of day is given.
+
+    A date alone means the whole day, and its midnight the first moment of it: a text that names midnight keeps it.
+    """
     moment = parse_date(value)
-    midnight = moment.hour == moment.minute == 0
-    return moment.strftime("%Y/%m/%d" if midnight else "%Y/%m/%d %H:%M")
+    whole_day = moment.hour == moment.minute == 0 and not (isinstance(value, str) and ":" in value)
+    return moment.strftime("%Y/%m/%d" if whole_day else "%Y/%m/%d %H:%M")
 
 
 Date = Annotated[str, BeforeValidator(format_date)]
@@ -51,9 +54,9 @@ class Period(Section):
 
     @model_validator(mode="after")
     def _forward(self) -> Self:
-        if self.start >= self.end:
+        if self.start > self.end:
             raise ConfigError(
-                f"start_time {self.start_time} is not before end_time {self.end_time}",
+                f"start_time {self.start_time} is behind end_time {self.end_time}",
                 hint="swap or correct the dates",
             )
         return self

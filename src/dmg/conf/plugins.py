@@ -11,6 +11,7 @@ from dmg.registry import Registry, loaders, losses, networks, process_models, sa
 
 if TYPE_CHECKING:
     from dmg.conf.config import Config
+    from dmg.conf.model import Phy
 
 Problem = tuple[str, str | None]
 
@@ -46,7 +47,9 @@ def plugin_problems(config: Config) -> list[Problem]:
             problems += _unknown(phy.arguments, options | set(type(phy).model_fields), "model.phy")
         for key, names in phy.dynamic_params.items():
             model = next((m for name, m in models.items() if m is not None and key in (name, m.__name__)), None)
-            if model is None and key not in models:
+            if model is None and None in models.values():
+                continue  # a model whose name is wrong may be the one meant
+            if model is None:
                 hint = did_you_mean(key, models)
                 problems.append((f"model.phy.dynamic_params: '{key}' is not among model.phy.name", hint))
             known = parameter_names(model)
@@ -55,6 +58,7 @@ def plugin_problems(config: Config) -> list[Problem]:
                 for p in names
                 if known and p not in known
             ]
+        problems += [p for name, model in models.items() for p in _forcing_problems(name, model, phy)]
     return problems + _optimisation(config)
 
 
@@ -74,6 +78,28 @@ def under_class_names(config: Config) -> Config:
         return config
     model = config.model.model_copy(update={"phy": phy.model_copy(update={"dynamic_params": dynamic})})
     return config.model_copy(update={"model": model})
+
+
+def _forcing_problems(name: str, model: Any, phy: Phy) -> list[Problem]:
+    """Compare ``model.phy.forcings`` with what a process model declares; ``variables`` gives them other names."""
+    declared = {need.name: need.unit for need in getattr(model, "forcings", ())}
+    if not declared or not phy.forcings:
+        return []
+    if phy.variables and len(phy.variables) != len(phy.forcings):
+        return [
+            (
+                f"model.phy.variables names {len(phy.variables)} forcings, model.phy.forcings {len(phy.forcings)}",
+                "variables says, in order, which forcing of the model each of model.phy.forcings is",
+            )
+        ]
+    given = phy.variables or phy.forcings
+    missing = [f"'{n}' ({unit})" for n, unit in declared.items() if n not in given]
+    problems = [(f"model.phy.forcings: {name} needs {', '.join(missing)}", None)] if missing else []
+    if not phy.variables:
+        extra = [n for n in given if n not in declared]
+        hint = did_you_mean(extra[0], declared) if extra else None
+        problems += [(f"model.phy.forcings: {name} has no forcing {', '.join(extra)}", hint)] if extra else []
+    return problems
 
 
 def parameter_names(model: Any) -> list[str]:

@@ -41,25 +41,24 @@ class NonFiniteGuard:
         bad = [name for name, p in named if p.grad is not None and not torch.isfinite(p.grad).all()]
         raise NonFinite(f"the gradient of {', '.join(bad[:3]) or 'all parameters together'} is not finite")
 
-    def good(self) -> None:
-        """Note a minibatch without fault."""
-        self.in_a_row = 0
-
-    def bad(self, reason: Exception, epoch: int, batch: int, sites: Sequence[str] | None) -> None:
-        """Note a faulty minibatch.
+    def count(self, fault: NonFinite | None, epoch: int, batch: int, sites: Sequence[str] | None) -> None:
+        """Note a minibatch, with its fault or without one.
 
         Raises
         ------
         RunError
-            If it is one too many; names the epoch, the batch, the reason and some of its sites.
+            If it is one faulty minibatch too many; names the epoch, the batch, the fault and some of its sites.
         """
+        if fault is None:
+            self.in_a_row = 0
+            return
         self.in_a_row += 1
         self.total += 1
         if self.in_a_row < self.max_bad_batches:
             return
         shown = f", sites {', '.join(sorted(set(sites))[:5])} …" if sites else ""
         raise RunError(
-            f"training stopped: {self.in_a_row} minibatches in a row were not finite; in the last one {reason}",
+            f"training stopped: {self.in_a_row} minibatches in a row were not finite; in the last one {fault}",
             where=f"epoch {epoch}, batch {batch}{shown}",
             hint="lower train.lr, set train.grad_clip (1 is a good start), or look at the data of these sites; "
             "train.max_bad_batches is how many are borne. The last complete epoch is kept: train.resume continues it",

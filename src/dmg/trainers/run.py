@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmg.errors import DataError, RunError
 from dmg.registry import loaders, samplers
-from dmg.trainers.run_directory import RunDirectory, read_config
+from dmg.trainers.run_directory import RunDirectory, elsewhere, read_config
 from dmg.trainers.simulate import simulate_sites, to_dataset
 from dmg.trainers.weights import choose_epoch
 
@@ -61,9 +61,7 @@ class Run:
     def __init__(self, path: str | Path, *, epoch: int = 0, device: str = "auto") -> None:
         self.path = Path(path).expanduser()
         self._files = RunDirectory(self.path)
-        moved = {"output_dir": str(self.path), "pretrained_model_dir": None, "device": device}
-        moved |= dict.fromkeys(("model_dir", "plot_dir", "sim_dir", "log_dir", "run_dir"))
-        config = read_config(self._files.config, **moved)
+        config = read_config(self._files.config, **elsewhere(device) | {"output_dir": str(self.path)})
         if config is None:
             raise RunError(
                 "there is no run in this directory",
@@ -114,12 +112,13 @@ class Run:
 
     @property
     def simulation(self) -> xr.Dataset:
-        """The simulation of the run, ``simulation.nc``, read lazily."""
+        """The simulation of the test period, ``simulation.nc``, or else that of mode sim; read lazily."""
         import xarray as xr
 
-        if not self._files.simulation.exists():
-            raise RunError("the run has no simulation", where=str(self._files.simulation), hint="evaluate it first")
-        return xr.open_dataset(self._files.simulation, engine="h5netcdf")
+        files = (self._files.simulation, self._files.sim_simulation)
+        if not any(path.exists() for path in files):
+            raise RunError("the run has no simulation", where=str(files[0]), hint="test it, or simulate with it")
+        return xr.open_dataset(next(path for path in files if path.exists()), engine="h5netcdf")
 
     def predict(
         self,
@@ -206,12 +205,11 @@ class Run:
             raise RunError(
                 "the run was not evaluated",
                 where=str(path),
-                hint=f"dmg mode=test output_dir={self.path} --config-name {self._files.config}",
+                hint=f"dmg mode=test output_dir={self.path}",
             )
         return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _stamp(moment: Any) -> str:
     """Return a moment as configurations write it, to the minute."""
-    text = str(moment.astype("datetime64[m]")).replace("-", "/").replace("T", " ")
-    return text.removesuffix(" 00:00")
+    return str(moment.astype("datetime64[m]")).replace("-", "/").replace("T", " ")

@@ -22,8 +22,9 @@ class RunDirectory:
     ----------
     root
         The directory, ``output_dir`` of the configuration.
-    model_dir, plot_dir, log_dir
-        Folders of weights, plots and logs; ``model``, ``plots`` and ``logs`` below the root if absent.
+    model_dir, plot_dir, log_dir, sim_dir
+        Folders of weights, plots, logs and simulations of other periods; ``model``, ``plots``, ``logs`` and ``sim``
+        below the root if absent.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class RunDirectory:
         model_dir: str | Path | None = None,
         plot_dir: str | Path | None = None,
         log_dir: str | Path | None = None,
+        sim_dir: str | Path | None = None,
     ) -> None:
         self.root = Path(root)
         self.model_dir = Path(model_dir or self.root / "model")
@@ -42,6 +44,7 @@ class RunDirectory:
         self.record = self.root / "run.json"
         self.training_log = self.root / "training_log.csv"
         self.simulation = self.root / "simulation.nc"
+        self.sim_simulation = Path(sim_dir or self.root / "sim") / "simulation.nc"
         self.states = self.root / "model_states.safetensors"
         self.metrics = self.root / "metrics.json"
         self.metrics_aggregate = self.root / "metrics_aggregate.json"
@@ -54,6 +57,7 @@ class RunDirectory:
             model_dir=config.model_dir,
             plot_dir=config.plot_dir,
             log_dir=config.log_dir,
+            sim_dir=config.sim_dir,
         )
 
     def begin(self, config: Config, **entries: Any) -> None:
@@ -90,6 +94,12 @@ class RunDirectory:
             old = record.get(key)
             record[key] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
         write_text(self.record, json.dumps(record, indent=2) + "\n")
+
+
+def elsewhere(device: str = "auto") -> dict[str, Any]:
+    """Return what changes in the configuration of a run when it is used again, wherever it lies now."""
+    folders = ("output_dir", "model_dir", "plot_dir", "sim_dir", "log_dir", "run_dir", "pretrained_model_dir")
+    return {**dict.fromkeys((*folders, "load_state_path")), "overwrite": False, "device": device}
 
 
 def read_config(path: Path, **changes: Any) -> Config | None:

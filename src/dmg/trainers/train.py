@@ -155,12 +155,13 @@ class Training:
             for number in range(1, self.n_batches + 1):
                 began = time.perf_counter()
                 batch = self.sampler.get_training_sample(self.dataset, self.n_sites, self.n_times)
-                loss, norm = self._step(batch, epoch, number)
-                if math.isfinite(loss) and math.isfinite(norm):
+                loss, norm, fault = self._step(batch)
+                if fault is None:
                     losses.append(loss)
                 rate = self.optimizer.param_groups[0]["lr"]
                 seconds = time.perf_counter() - began
                 self.log.add(epoch, number, loss, seconds, norm, float(rate), _gpu_memory_mb())
+                self.guard.count(fault, epoch, number, getattr(batch, "sites", None))
                 bar.update()
                 bar.set_postfix_str(f"loss {sum(losses) / len(losses):.4f}" if losses else "loss not finite")
         if not losses:
@@ -170,8 +171,8 @@ class Training:
             )
         return sum(losses) / len(losses)
 
-    def _step(self, batch: Batch, epoch: int, number: int) -> tuple[float, float]:
-        """Take one step of the optimizer, or none if loss or gradient are not finite; return both."""
+    def _step(self, batch: Batch) -> tuple[float, float, NonFinite | None]:
+        """Take one step of the optimizer, or none if loss or gradient are not finite; return both and the fault."""
         seen = [math.nan, math.nan]
 
         def closure() -> Tensor:
@@ -191,11 +192,10 @@ class Training:
             else:
                 closure()
                 self.optimizer.step()
-            self.guard.good()
         except NonFinite as reason:
             self.optimizer.zero_grad(set_to_none=True)
-            self.guard.bad(reason, epoch, number, getattr(batch, "sites", None))
-        return seen[0], seen[1]
+            return seen[0], seen[1], reason
+        return seen[0], seen[1], None
 
     def _step_with_closure(self, closure: Callable[[], Tensor]) -> None:
         """Take a step that evaluates the loss several times; undo it if one of them is not finite."""

@@ -273,7 +273,7 @@ class Trainer(BaseTrainer):
         start = self._initial_states()
         self.simulation = self._simulate(data, batch_size, config.model.static, outputs or None, start)
         if self.run_dir:
-            write_simulation(to_dataset(self.simulation), self.run_dir.simulation)
+            write_simulation(to_dataset(self.simulation), self.run_dir.sim_simulation)
             self._save_states()
             self.run_dir.note(timings={"simulate_s": round(time.perf_counter() - began, 2)})
         return {k: v[..., None] if v.ndim == 2 else v for k, v in self.simulation.series.items()}

@@ -147,7 +147,11 @@ def open_file(path: str | Path) -> xr.Dataset:
         )
     is_zarr = path.is_dir()
     if is_zarr and not any((path / mark).exists() for mark in (".zgroup", ".zmetadata", "zarr.json")):
-        raise DataError("the directory is not a Zarr store", where=str(path))
+        raise DataError(
+            "the directory is not a Zarr store",
+            where=str(path),
+            hint="name the store itself, DIR/STORE.zarr or DIR/STORE.nc; raw files are converted with `dmg data`",
+        )
     how: dict[str, Any] = (
         {"engine": "zarr", "consolidated": _is_consolidated(path)} if is_zarr else {"engine": "h5netcdf"}
     )

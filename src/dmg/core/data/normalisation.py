@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from dmg.core.utils.atomic import atomic_write
+from dmg.core.utils.atomic import write_text
 from dmg.errors import DataError
 
 Values = TypeVar("Values", np.ndarray, torch.Tensor)
@@ -132,11 +132,8 @@ class Normalisation:
 
     def save(self, path: str | Path) -> None:
         """Write the statistics as JSON ``{variable: [p10, p90, mean, std]}``, whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         about = {**self.about, "log": sorted(self.log)}
-        with atomic_write(path) as temporary:
-            Path(temporary).write_text(json.dumps({**self.statistics, _ABOUT: about}, indent=2), encoding="utf-8")
+        write_text(path, json.dumps({**self.statistics, _ABOUT: about}, indent=2))
 
     @classmethod
     def load(cls, path: str | Path, log: Iterable[str] = ()) -> Normalisation:

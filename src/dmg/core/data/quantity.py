@@ -173,6 +173,18 @@ def convert(values: Any, source: str, target: str, area: Any = None) -> Any:
     return conversion(source, target)(values, area)
 
 
+def convert_variable(
+    values: Any, name: str, source: str, target: str, area: Any = None, where: str | None = None
+) -> Any:
+    """Convert the values of a variable, which an error names with the file."""
+    try:
+        return convert(values, source, target, area)
+    except DataError as error:
+        raise DataError(
+            f"'{name}': {error.what}", where=where, hint=f"it is needed in '{target}': correct its attribute 'units'"
+        ) from error
+
+
 def resolve_unit(name: str, stored: str | None, given: str | None = None, where: str | None = None) -> str:
     """Return the unit of a variable: the file's own, and the given one only where the file has none.
 
@@ -183,7 +195,11 @@ def resolve_unit(name: str, stored: str | None, given: str | None = None, where:
     """
     stored = stored if stored is not None and str(stored).strip() else None
     if stored is None and given is None:
-        raise DataError(f"'{name}' has no unit", where=where, hint=f"give one, as in `--unit {name}='mm d-1'`")
+        raise DataError(
+            f"'{name}' has no unit",
+            where=where,
+            hint=f"give it one with a converter, as in `dmg data netcdf IN OUT --unit {name}='mm d-1'`",
+        )
     if stored is not None and given is not None and not same_unit(stored, given):
         raise DataError(
             f"the unit of '{name}' is '{stored}' in the file, but '{given}' was given",

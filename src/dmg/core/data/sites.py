@@ -83,7 +83,7 @@ def match_sites(wanted: Sequence[str], available: Sequence[str], *, what: str, w
         raise DataError(
             f"{len(missing)} of {len(wanted)} sites are not in {what}: {_some(missing)}",
             where=where,
-            hint=f"it has {len(available)} sites, such as {_some(list(available), 3)}; choose among them with --sites",
+            hint=f"it has {len(available)} sites, such as {_some(list(available), 3)}; choose among them",
         )
     return np.array(positions, dtype=np.int64)
 

@@ -10,9 +10,9 @@ from dmg.errors import DataError
 
 
 def as_span(start: str | datetime, end: str | datetime) -> tuple[np.datetime64, np.datetime64]:
-    """Return a period as [first moment, first moment after it); a date without hour means the whole day."""
+    """Return a period as [first moment, first moment after it); an end without time of day means the whole day."""
     first, last = (np.datetime64(_iso(bound), "s") for bound in (start, end))
-    whole_day = last == last.astype("datetime64[D]")
+    whole_day = "T" not in _iso(end)
     return first, last + (np.timedelta64(1, "D") if whole_day else np.timedelta64(1, "s"))
 
 

@@ -42,8 +42,8 @@ def plot_hydrograph(
     obs
         Observed series; where it is missing (NaN) nothing is drawn. None draws predictions alone.
     resample
-        Means over this interval (``D``, ``W``, ``monthly`` …; `format_resample_interval`) are drawn. Observations and
-        predictions are averaged over the steps that have both only in the score; the lines show all there is.
+        Means over this interval (``D``, ``W``, ``monthly`` …; `format_resample_interval`) are drawn; the score counts
+        the intervals in which both predictions and observations have a value.
     title, ylabel, minor_ticks, figsize, fontsize, dpi
         Appearance.
     save_path

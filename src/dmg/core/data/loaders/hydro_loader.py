@@ -91,7 +91,9 @@ class HydroLoader(BaseLoader):
     def build_train_dataset(self) -> Batch:
         """Read the training sites over the training period, warm-up before it."""
         window, _ = self._locate("train", self.config.train, self.config.model.warmup)
+        self._require_room(window)
         target = self._target(window, self._train_columns)
+        self._require_observations(target)
         scaled = self._scaled(target, self._train_columns)
         return self._batch(window, self._train_columns, {"target": _stack(scaled, self._targets)})
 
@@ -289,6 +291,31 @@ class HydroLoader(BaseLoader):
         return locate_period(
             self.data.times, period.start_time, period.end_time, name=name, lead=lead, where=self.data.where
         )
+
+    def _require_room(self, window: slice) -> None:
+        """Refuse a training record that is shorter than one window and its warm-up."""
+        rho, warmup, steps = self.config.model.rho, self.config.model.warmup, window.stop - window.start
+        if rho + warmup > steps:
+            times = self.data.times
+            hours = (times[1] - times[0]) / np.timedelta64(1, "h") if len(times) > 1 else 24.0
+            raise ConfigError(
+                f"a training window of model.warmup {warmup} + model.rho {rho} = {rho + warmup} steps does not fit "
+                f"into the {steps} steps of {hours:g} h from {str(times[window.start])[:16]} to "
+                f"{self.config.train.end_time}",
+                where=self.data.where,
+                hint="shorten model.rho or model.warmup, or lengthen train.start_time … train.end_time",
+            )
+
+    def _require_observations(self, target: dict[str, np.ndarray]) -> None:
+        """Refuse a training period in which a target was observed nowhere."""
+        for name, series in target.items():
+            if np.isnan(series).all():
+                raise DataError(
+                    f"'{name}' has no observation from {self.config.train.start_time} to {self.config.train.end_time} "
+                    f"at any of the {series.shape[1]} training sites",
+                    where=self.data.where,
+                    hint="check the dates and the missing-value marks of the target (`dmg data info STORE`)",
+                )
 
     def _mark_holdout(self) -> np.ndarray:
         test = self.config.test

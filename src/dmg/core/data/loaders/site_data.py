@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmg.core.data.gaps import fill_attribute, fill_forcing, mask_sentinels, mask_target, require_nonnegative
-from dmg.core.data.quantity import convert, parse_unit, resolve_unit, unit_text
+from dmg.core.data.quantity import convert_variable, parse_unit, resolve_unit, unit_text
 from dmg.core.data.sites import match_sites, read_site_list
 from dmg.core.data.time_window import as_span
 from dmg.errors import DataError, did_you_mean
@@ -79,9 +79,16 @@ class SiteData:
         sites, times = [self.sites[i] for i in columns], self.times[window]
         if name in PRECIPITATION:
             require_nonnegative(values, name=name, sites=sites, times=times, where=self.where)
-        values = fill_forcing(values, name=name, sites=sites, times=times, max_gap=self._obs.max_gap, where=self.where)
+        values = fill_forcing(
+            values,
+            name=name,
+            sites=sites,
+            times=times,
+            max_gap=self._obs.max_gap,
+            where=f"{self.where}; observations.max_gap: {self._obs.max_gap}",
+        )
         unit = self._store_unit(name)
-        return convert(values, unit, self.units[name]) if unit else values
+        return convert_variable(values, name, unit, self.units[name], where=self.where) if unit else values
 
     def target(self, name: str, window: slice, columns: np.ndarray) -> np.ndarray:
         """Return a target [T, B] float32; NaN where nothing was observed. Flow is in mm/d."""
@@ -90,7 +97,7 @@ class SiteData:
         if not unit:
             return values
         area = self.area(columns) if self.was_discharge(name) else None
-        return convert(values, unit, self.units[name], area)
+        return convert_variable(values, name, unit, self.units[name], area, self.where)
 
     def attribute(self, name: str, train: np.ndarray) -> np.ndarray:
         """Return an attribute of all selected sites, float32 [N], without NaN.
@@ -142,7 +149,7 @@ class SiteData:
         """
         values = self._raw_attribute(name)[columns].astype(np.float64)
         stored = self._store_unit(name)
-        values = convert(values, stored, unit) if stored else values
+        values = convert_variable(values, name, stored, unit, where=self.where) if stored else values
         if not (values > 0).all():
             bad = [self.sites[i] for i in columns[~(values > 0)]]
             raise DataError(f"'{name}' is missing or not positive at {', '.join(bad[:10])}", where=self.where)
@@ -178,11 +185,19 @@ class SiteData:
         var = self._variable(name, ("time", "site"), "series")
         wanted = self._positions[columns]
         rows = slice(window.start + self._first, window.stop + self._first)
-        if np.array_equal(wanted, np.arange(var.sizes["site"])):
-            return np.asarray(var[rows].values, dtype=np.float32)
+        every = np.array_equal(wanted, np.arange(var.sizes["site"]))
         # Stores read increasing positions quickly and others slowly.
         order = np.argsort(wanted)
-        values = np.asarray(var[rows, wanted[order]].values, dtype=np.float32)
+        try:
+            values = np.asarray((var[rows] if every else var[rows, wanted[order]]).values, dtype=np.float32)
+        except Exception as error:  # each format and each compressor raises what it likes
+            raise DataError(
+                f"'{name}' cannot be read: {type(error).__name__}: {error}",
+                where=self.where,
+                hint="the store is damaged or incomplete: make it again",
+            ) from error
+        if every:
+            return values
         result = np.empty_like(values)
         result[:, order] = values
         return result

@@ -125,17 +125,11 @@ class HydroSampler(BaseSampler):
         ids = getattr(dataset, "sites", None) or [f"number {i}" for i in range(n_sites)]
         named = [ids[i] for i in np.flatnonzero(empty)]
         some = ", ".join(named[:10]) + (f" and {len(named) - 10} more" if len(named) > 10 else "")
-        if empty.all():
-            return DataError(
-                f"none of the {n_sites} training sites has an observation in the training period: {some}",
-                where="train.target, train.start_time, train.end_time",
-                hint="check the dates and the missing-value marks of the target (`dmg data info STORE`)",
-            )
         return DataError(
             f"no window of {rho} steps with an observation in {MAX_TRIES} draws; "
-            + (f"without any are the sites {some}" if named else "every site has some"),
+            + (f"without any are {len(named)} of {n_sites} sites: {some}" if named else "every site has some"),
             where="train.target, train.start_time, train.end_time",
-            hint="leave out sites with few observations, or lengthen model.rho",
+            hint="leave out sites with few observations, lengthen model.rho, or check the dates",
         )
 
     def _gather(
