@@ -138,6 +138,8 @@ def test_unit_hydrograph_is_the_gamma_density_normalised(a, b, length):
 
 def test_models_by_name():
     assert "hbv" in hydrodl2.available_models()
+    for name in hydrodl2.available_models():
+        assert hydrodl2.load_model(name).__module__.endswith(f".{name}")
     assert hydrodl2.load_model("hbv") is Hbv
     assert hydrodl2.load_model("hbv", "Hbv") is Hbv
     with pytest.raises(UnknownNameError, match="did you mean"):

@@ -9,12 +9,13 @@ if TYPE_CHECKING:
 
 __all__ = ["available_models", "load_model"]
 
-_MODELS = {"hbv": "Hbv"}
-
 
 def available_models() -> list[str]:
-    """Return the names that ``load_model`` takes."""
-    return sorted(_MODELS)
+    """Return the names of the modules of this package that have a model, such as ``hbv``; ``load_model`` takes them."""
+    from dmg.registry import process_models
+
+    modules = {process_models.get(name).__module__ for name in process_models}
+    return sorted(module.rpartition(".")[2] for module in modules if module.startswith(f"{__name__}."))
 
 
 def load_model(name: str, ver_name: str | None = None) -> type[ProcessModel]:
@@ -23,7 +24,7 @@ def load_model(name: str, ver_name: str | None = None) -> type[ProcessModel]:
     Parameters
     ----------
     name
-        Name of the module, such as ``hbv``, or of the class, such as ``Hbv``.
+        Name of the class, such as ``Hbv``, or of its module, ``hbv``.
     ver_name
         Name of the class, where a module has several.
 
@@ -34,4 +35,4 @@ def load_model(name: str, ver_name: str | None = None) -> type[ProcessModel]:
     """
     from dmg.registry import process_models
 
-    return process_models.get(ver_name or _MODELS.get(name.lower(), name))
+    return process_models.get(ver_name or name)

@@ -51,7 +51,8 @@ def choose_epoch(folder: str | Path, names: list[str], epoch: int = 0) -> int:
     raise RunError(
         f"there are {what} of {', '.join(names)}",
         where=str(folder),
-        hint=f"there are epochs {', '.join(map(str, there))}"
+        hint=f"there are epochs {', '.join(map(str, there))}; test.test_epoch (load_epoch to fine-tune) chooses one, "
+        "0 takes the best or newest"
         if there
         else "train first (mode train), or set pretrained_model_dir to the folder 'model' of a trained run",
     )

@@ -327,11 +327,15 @@ class HydroLoader(BaseLoader):
 
     def _mark_fold(self) -> np.ndarray:
         test, table = self.config.test, self.config.observations.gage_split_file
-        if test.type != "spatial" or self._fold is None or self._fold >= len(test.folds):
+        if test.type != "spatial":
+            raise ConfigError("a fold is chosen, but the test is temporal", where="test.type", hint="set it to spatial")
+        if self._fold is None or self._fold >= len(test.folds):
             raise ConfigError(
-                f"fold {self._fold} of a {test.type} test with {len(test.folds)} folds",
-                where="test.holdout_index, test.type",
-                hint="a spatial test runs one fold: type: spatial, and a holdout_index of 0 to the number of folds - 1",
+                "a spatial test needs the fold that this run holds out"
+                if self._fold is None
+                else f"there is no fold {self._fold}: the test has {len(test.folds)}, counted from 0",
+                where="test.holdout_index",
+                hint=f"choose one of 0 to {len(test.folds) - 1}; one run is one fold",
             )
         if table is None:
             raise ConfigError(
