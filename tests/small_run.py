@@ -1,12 +1,12 @@
 """A small store of leaky buckets and a configuration that trains on it in a second."""
 
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
+from small_config import changed, hbv_config
 
 from dmg.core.data.dataset import write_dataset
 
@@ -67,52 +67,22 @@ def small_config(folder: Path, store: xr.Dataset | None = None, **changes: Any) 
     path = folder / "store.nc"
     if store is not None or not path.exists():
         write_dataset(small_store() if store is None else store, path)
-    config = deepcopy(_CONFIG)
-    config["output_dir"] = str(folder / "out")
-    config["observations"]["data_path"] = str(path)
-    for key, value in changes.items():
-        *blocks, last = key.split("__")
-        block = config
-        for name in blocks:
-            block = block[name]
-        block[last] = value
-    return config
+    given = {"output_dir": str(folder / "out"), "observations__data_path": str(path)}
+    return changed(_CONFIG, **given | changes)
 
 
-_FORCINGS = ["prcp", "tmean", "pet"]
-_CONFIG: dict[str, Any] = {
-    "mode": "train_test",
-    "seed": 1,
-    "device": "cpu",
-    "train": {
-        "start_time": "2000/02/01",
-        "end_time": "2000/10/31",
-        "target": ["streamflow"],
-        "optimizer": {"name": "Adam"},
-        "lr": 0.01,
-        "loss_function": {"name": "NseBatchLoss"},
-        "batch_size": 4,
-        "epochs": 3,
-        "iterations": 2,
-    },
-    "test": {"start_time": "2000/11/01", "end_time": "2001/02/03", "batch_size": 2},
-    "sim": {"start_time": "2000/12/01", "end_time": "2001/01/31"},
-    "model": {
-        "rho": 15,
-        "warmup": 10,
-        "phy": {
-            "name": ["Hbv"],
-            "nmul": 2,
-            "dynamic_params": {"Hbv": ["parBETA"]},
-            "forcings": _FORCINGS,
-        },
-        "nn": {
-            "name": "LstmModel",
-            "hidden_size": 8,
-            "dropout": 0.2,
-            "forcings": _FORCINGS,
-            "attributes": ["area", "slope"],
-        },
-    },
-    "observations": {"name": "small", "area_name": "area"},
-}
+_CONFIG = hbv_config(
+    seed=1,
+    train__start_time="2000/02/01",
+    train__end_time="2000/10/31",
+    train__loss_function={"name": "NseBatchLoss"},
+    train__epochs=3,
+    train__iterations=2,
+    test={"start_time": "2000/11/01", "end_time": "2001/02/03", "batch_size": 2},
+    sim={"start_time": "2000/12/01", "end_time": "2001/01/31"},
+    model__rho=15,
+    model__warmup=10,
+    model__nn__dropout=0.2,
+    model__nn__attributes=["area", "slope"],
+    observations={"name": "small", "area_name": "area"},
+)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_config
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,49 +31,27 @@ ROOT = Path(__file__).parents[1]
 
 
 def base() -> dict[str, Any]:
-    return {
-        "train": {
-            "start_time": "1999/10/01",
-            "end_time": "2008/09/30",
-            "target": ["streamflow"],
-            "optimizer": {"name": "Adadelta"},
-            "lr": 1.0,
-            "loss_function": {"name": "RmseCombLoss"},
-            "batch_size": 100,
-            "epochs": 10,
-        },
-        "test": {"start_time": "1989/10/01", "end_time": "1999/09/30", "batch_size": 25},
-        "model": {
-            "rho": 365,
-            "warmup": 365,
-            "phy": {
-                "name": ["Hbv"],
-                "dynamic_params": {"Hbv": ["parBETA"]},
-                "forcings": ["prcp", "tmean", "pet"],
-            },
-            "nn": {"name": "LstmModel", "hidden_size": 8, "forcings": ["prcp"], "attributes": ["p_mean"]},
-        },
-        "observations": {
+    return small_config.hbv_config(
+        train__start_time="1999/10/01",
+        train__end_time="2008/09/30",
+        test={"start_time": "1989/10/01", "end_time": "1999/09/30", "batch_size": 25},
+        model__rho=365,
+        model__warmup=365,
+        model__nn__forcings=["prcp"],
+        model__nn__attributes=["p_mean"],
+        observations={
             "name": "camels_531",
             "start_time": "1980/10/01",
             "end_time": "2014/09/30",
             "all_forcings": ["prcp", "tmean", "pet"],
             "all_attributes": ["p_mean"],
         },
-        "device": "cpu",
-    }
+    )
 
 
 def changed(**values: Any) -> dict[str, Any]:
     """The base with dotted keys (``train__lr``) set."""
-    config = base()
-    for key, value in values.items():
-        *blocks, last = key.split("__")
-        at = config
-        for block in blocks:
-            at = at.setdefault(block, {})
-        at[last] = value
-    return config
+    return small_config.changed(base(), **values)
 
 
 def refusal(config: Any) -> str:
