@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ def run_eager(
     dt: float,
     fluxes: Sequence[str],
     reduce: Callable[[str, Tensor], Tensor],
+    steps: int,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Run a step function over time.
 
@@ -48,6 +49,8 @@ def run_eager(
         Names to return.
     reduce
         Called with a name and its values [t, B, M]; what it returns is kept.
+    steps
+        Number of time steps.
 
     Returns
     -------
@@ -56,11 +59,8 @@ def run_eager(
     stores
         Name to final value.
     """
-    steps = next(iter(forcing.values())).shape[0]
     names = list(dynamic)
-    forcing_steps = zip(*(series.unbind(0) for series in forcing.values()), strict=True)
-    # A model without dynamic parameters has nothing to unbind, but the zip must still be as long as the run.
-    dynamic_steps = zip(*(series.unbind(0) for series in dynamic.values()), strict=True) if names else [()] * steps
+    forcing_steps, dynamic_steps = _unbind(forcing, steps), _unbind(dynamic, steps)
     stores = dict(stores)
     pending: dict[str, list[Tensor]] = {name: [] for name in fluxes}
     kept: dict[str, list[Tensor]] = {name: [] for name in fluxes}
@@ -80,6 +80,11 @@ def run_eager(
                 kept[name].append(reduce(name, torch.stack(pending[name])))
                 pending[name].clear()
     return {name: torch.cat(chunks) for name, chunks in kept.items()}, stores
+
+
+def _unbind(series: Mapping[str, Tensor], steps: int) -> Iterable[tuple[Tensor, ...]]:
+    """Return the values of all series step by step; nothing, as often, if there is no series."""
+    return zip(*(values.unbind(0) for values in series.values()), strict=True) if series else [()] * steps
 
 
 def check_names(kind: str, got: Mapping[str, Tensor], declared: Sequence[str], *, subset: bool = False) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,12 +14,15 @@ from torch import Tensor
 
 from dmg.engine.eager import run_eager
 from dmg.engine.parameters import ParameterLayout, RawParameters
+from dmg.engine.trace import UnsupportedOp
 from dmg.errors import StepError, did_you_mean
 
 if TYPE_CHECKING:
     from dmg.engine.process_model import ProcessModel
 
-ENGINES = ("auto", "eager")
+logger = logging.getLogger(__name__)
+
+ENGINES = ("auto", "eager", "fused")
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ def simulate(
     components
         Return fluxes per component, [T, B, M].
     engine
-        ``auto`` or ``eager``.
+        ``eager``: a loop in PyTorch. ``fused``: one compiled kernel, on the CPU. ``auto``: fused where it can be.
 
     Returns
     -------
@@ -89,19 +95,60 @@ def simulate(
         if name not in declared:
             raise StepError(f"{type(model).__name__} has no flux '{name}'", hint=did_you_mean(name, declared))
     _check_shapes(model, forcing, parameters)
-    static, dynamic = layout.scale(parameters)
-    supplied = static | dynamic
-    optional = {p.name: p.default for p in model.parameter_table if p.name not in supplied}
     if stores is None:
         stores = model.cold_stores(forcing.shape[1], dtype=forcing.dtype, device=forcing.device)
     weights = weights or {}
+    if engine != "eager":
+        reason = _reason_against_fused(forcing)
+        if reason is None:
+            try:
+                return Simulation(*_run_fused(model, forcing, parameters, stores, layout, fluxes, weights, components))
+            except UnsupportedOp as op:
+                reason = f"no kernel can be made of {op}"
+        if engine == "fused":
+            raise StepError(f"{type(model).__name__} cannot run fused: {reason}", hint="use engine: auto or eager")
+        _warn_once(type(model).__name__, reason)
+    return Simulation(*_run_eager(model, forcing, parameters, stores, layout, fluxes, weights, components))
+
+
+def _run_fused(
+    model: ProcessModel,
+    forcing: Tensor,
+    parameters: RawParameters,
+    stores: Mapping[str, Tensor],
+    layout: ParameterLayout,
+    fluxes: Sequence[str],
+    weights: Mapping[str, Tensor],
+    components: bool,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    # Imported here: a machine without LLVM runs eagerly.
+    from dmg.engine.fused import run_fused
+
+    return run_fused(
+        model, forcing, parameters, stores, layout=layout, fluxes=fluxes, weights=weights, components=components
+    )
+
+
+def _run_eager(
+    model: ProcessModel,
+    forcing: Tensor,
+    parameters: RawParameters,
+    stores: Mapping[str, Tensor],
+    layout: ParameterLayout,
+    fluxes: Sequence[str],
+    weights: Mapping[str, Tensor],
+    components: bool,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    static, dynamic = layout.scale(parameters)
+    supplied = static | dynamic
+    optional = {p.name: p.default for p in model.parameter_table if p.name not in supplied}
 
     def reduce(name: str, values: Tensor) -> Tensor:
         if components:
             return values
         return (values * weights[name]).sum(-1) if name in weights else values.mean(-1)
 
-    series, final = run_eager(
+    return run_eager(
         model.step,
         {f.name: forcing[..., i : i + 1] for i, f in enumerate(model.forcings)},
         static | optional,
@@ -110,8 +157,24 @@ def simulate(
         dt=model.dt,
         fluxes=fluxes,
         reduce=reduce,
+        steps=forcing.shape[0],
     )
-    return Simulation(series, final)
+
+
+def _reason_against_fused(forcing: Tensor) -> str | None:
+    """Return why a run cannot be fused, None if it can."""
+    if forcing.device.type != "cpu":
+        return f"there is no kernel for the device {forcing.device}"
+    if forcing.dtype not in (torch.float32, torch.float64):
+        return f"there is no kernel for {forcing.dtype}"
+    if importlib.util.find_spec("llvmlite") is None:
+        return "llvmlite is not installed"
+    return None
+
+
+@cache
+def _warn_once(model: str, reason: str) -> None:
+    logger.warning("%s runs on the eager engine: %s", model, reason)
 
 
 def _check_shapes(model: ProcessModel, forcing: Tensor, parameters: RawParameters) -> None:

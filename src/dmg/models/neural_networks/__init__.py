@@ -9,6 +9,7 @@ from dmg.models.neural_networks.base import BaseNetwork
 from dmg.models.neural_networks.load import load_nn_model
 from dmg.models.neural_networks.lstm import CudnnLstmModel, LstmModel
 from dmg.models.neural_networks.lstm_mlp import LstmMlpModel
+from dmg.models.neural_networks.min_gru import MinGruModel
 from dmg.models.neural_networks.mlp import MlpModel
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "CudnnLstmModel",
     "LstmMlpModel",
     "LstmModel",
+    "MinGruModel",
     "MlpModel",
     "load_nn_model",
 ]

@@ -1,0 +1,289 @@
+"""Run a kernel forward and back as one differentiable operation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from dmg.engine import layout as arrange
+from dmg.engine.cpu import CpuFunction, threads_for
+from dmg.engine.geometry import LANES, Geometry
+from dmg.engine.kernel import Kernel, build_kernel
+from dmg.engine.llvm_kernel import Wanted
+from dmg.engine.parameters import ParameterLayout, RawParameters
+from dmg.engine.workspace import Loan
+
+if TYPE_CHECKING:
+    from dmg.engine.process_model import ProcessModel
+
+# Memory for states that a forward run keeps for the way back; if it does not hold those of every step, only every
+# K-th step's are kept and the rest is computed again.
+KEPT_BYTES = 16 * 2**20
+
+
+class Plan:
+    """The kernels of a model for one choice of parameters, fluxes and precision, compiled when first used.
+
+    Parameters
+    ----------
+    model, layout, fluxes, weighted, components, dtype
+        What is run; ``weighted`` names the fluxes that have component weights, ``components`` asks for all of them.
+    """
+
+    def __init__(
+        self,
+        model: ProcessModel,
+        layout: ParameterLayout,
+        fluxes: tuple[str, ...],
+        weighted: tuple[str, ...],
+        components: bool,
+        dtype: torch.dtype,
+    ) -> None:
+        self.model, self.layout, self.fluxes, self.dtype = model, layout, fluxes, dtype
+        self.components = components
+        # With padded components every flux is weighted: the padding weighs nothing.
+        self.shape = Geometry(1, layout.components, LANES[dtype])
+        self.given_weights = weighted
+        self.weighted = () if components else weighted if self.shape.exact else fluxes
+        self._adjoints: dict[tuple[Any, ...], tuple[Kernel, CpuFunction]] = {}
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The graphs of a run forward."""
+        return build_kernel(self.model, self.layout, self.fluxes, self.weighted, self.components)
+
+    @cached_property
+    def forward(self) -> CpuFunction:
+        """The function of a run without gradient."""
+        return CpuFunction(self.kernel, self.shape, self.dtype)
+
+    @cached_property
+    def forward_keeping(self) -> CpuFunction:
+        """The function of a run that keeps states for the way back."""
+        return CpuFunction(self.kernel, self.shape, self.dtype, keep=True)
+
+    def adjoint(self, fluxes: tuple[str, ...], wanted: Wanted) -> tuple[Kernel, CpuFunction]:
+        """Return graphs and function of the way back from some fluxes."""
+        key = (fluxes, wanted)
+        if key not in self._adjoints:
+            weighted = tuple(n for n in fluxes if n in self.weighted)
+            kernel = build_kernel(self.model, self.layout, fluxes, weighted, self.components)
+            self._adjoints[key] = kernel, CpuFunction(kernel, self.shape, self.dtype, wanted)
+        return self._adjoints[key]
+
+
+def plan_for(
+    model: ProcessModel,
+    layout: ParameterLayout,
+    fluxes: tuple[str, ...],
+    weighted: tuple[str, ...],
+    components: bool,
+    dtype: torch.dtype,
+) -> Plan:
+    """Return the plan of a model, made once; numbers that the step reads from the model are part of the key."""
+    settings = tuple(
+        (name, value) for name, value in sorted(vars(model).items()) if isinstance(value, (bool, int, float, str))
+    )
+    plans = model.__dict__.setdefault("_plans", {})
+    key = (layout, fluxes, weighted, components, dtype, settings)
+    if key not in plans:
+        plans[key] = Plan(model, layout, fluxes, weighted, components, dtype)
+    return plans[key]
+
+
+def run_fused(
+    model: ProcessModel,
+    forcing: Tensor,
+    raw: RawParameters,
+    stores: Mapping[str, Tensor],
+    *,
+    layout: ParameterLayout,
+    fluxes: Sequence[str],
+    weights: Mapping[str, Tensor],
+    components: bool = False,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Run a model over time in one compiled kernel.
+
+    Parameters
+    ----------
+    model
+        The model.
+    forcing
+        [T, B, F].
+    raw
+        Parameters before link and bounds.
+    stores
+        State name to initial value [B, M] or [B, M, size].
+    layout
+        Which channel is which parameter.
+    fluxes
+        Names to return.
+    weights
+        Flux name to component weights [B, M].
+    components
+        Return fluxes per component.
+
+    Returns
+    -------
+    fluxes
+        Name to series [T, B], or [T, B, M] per component.
+    stores
+        Name to final value.
+    """
+    weighted = () if components else tuple(n for n in fluxes if n in weights)
+    plan = plan_for(model, layout, tuple(fluxes), weighted, components, forcing.dtype)
+    dynamic = raw.dynamic
+    if raw.dropped is not None:
+        mask = raw.dropped.T.repeat_interleave(layout.components, dim=1)
+        dynamic = torch.where(mask, raw.held, dynamic)
+    shape = (forcing.shape[1], layout.components)
+    elements = [weights[n].expand(shape) for n in plan.given_weights]
+    uniforms = [p for _, p in model.named_parameters()]
+    states = [stores[s.name] for s in model.states]
+    # One precision inside the kernel: that of the forcing.
+    inputs = [t.to(forcing.dtype) for t in (dynamic, raw.static, *states, *elements, *uniforms)]
+    results = _Fused.apply(plan, forcing, *inputs[:2], len(states), len(elements), *inputs[2:])
+    series, final = results[: len(fluxes)], results[len(fluxes) :]
+    return dict(zip(fluxes, series, strict=True)), {s.name: v for s, v in zip(model.states, final, strict=True)}
+
+
+class _Fused(torch.autograd.Function):
+    """Fluxes and final states of a run, and the gradient of what needs one."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        plan: Plan,
+        forcing: Tensor,
+        dynamic: Tensor,
+        static: Tensor,
+        n_states: int,
+        n_weights: int,
+        *rest: Tensor,
+    ) -> tuple[Tensor, ...]:
+        geometry, kernel = Geometry(forcing.shape[1], plan.layout.components, LANES[plan.dtype]), plan.kernel
+        states, given, uniforms = rest[:n_states], rest[n_states : n_states + n_weights], rest[n_states + n_weights :]
+        steps, dtype = forcing.shape[0], plan.dtype
+        needs_gradient = any(ctx.needs_input_grad)
+        x, p = arrange.forcing_series(forcing, geometry), arrange.dynamic_series(dynamic, geometry)
+        rows = arrange.static_rows(static, len(kernel.static), geometry)
+        start = arrange.to_rows(list(states), geometry)
+        weights = _weights(plan, plan.weighted, given, geometry, dtype)
+        flat = torch.cat([u.reshape(-1) for u in uniforms]) if uniforms else torch.empty(0, dtype=dtype)
+        width = arrange.columns(geometry)
+        flux = torch.empty(len(kernel.fluxes), steps, geometry.elements if plan.components else width, dtype=dtype)
+        end = torch.empty_like(start)
+        segment, kept = steps, None
+        if needs_gradient:
+            step_bytes = start.numel() * start.element_size()
+            segment = max(1, -(-steps * step_bytes // KEPT_BYTES))
+            kept = Loan((-(-steps // segment), *start.shape), dtype)
+        common = {
+            "steps": steps, "segment": segment, "sites": geometry.sites,
+            "elements": geometry.elements, "columns": width,
+            "forcing": x.values, "forcing_t": x.time, "forcing_f": x.row, "forcing_s": x.column,
+            "dynamic": p.values, "dynamic_t": p.time, "dynamic_p": p.row, "dynamic_s": p.column,
+            "static": rows, "uniforms": flat, "kept": kept.tensor if kept else None,
+        }  # fmt: skip
+        function = plan.forward_keeping if needs_gradient else plan.forward
+        function(geometry.blocks, **common, weights=weights, start=start, end=end, flux=flux)
+        if needs_gradient:
+            ctx.plan, ctx.geometry, ctx.common, ctx.n_states = plan, geometry, common, n_states
+            ctx.given, ctx.shapes, ctx.loan = given, [r.shape for r in rest], kept
+            ctx.channels = dynamic.shape[-1], static.shape[-1]
+            ctx.save_for_backward(forcing, dynamic, static, *rest)
+            ctx.set_materialize_grads(False)
+        back = arrange.from_elements if plan.components else arrange.from_columns
+        series = back(flux, geometry).unbind(0)
+        return (*series, *_unflatten(end, [s.shape for s in states], geometry))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        plan, geometry, common = ctx.plan, ctx.geometry, ctx.common
+        count, steps, dtype = len(plan.fluxes), common["steps"], plan.dtype
+        fluxes = tuple(n for n, g in zip(plan.fluxes, gradients, strict=False) if g is not None)
+        needs = ctx.needs_input_grad
+        n_states, n_given = ctx.n_states, len(ctx.given)
+        wanted = Wanted(
+            static=needs[3], dynamic=needs[2] and bool(plan.kernel.dynamic), forcing=needs[1],
+            weights=any(needs[6 + n_states : 6 + n_states + n_given]), uniforms=any(needs[6 + n_states + n_given :]),
+        )  # fmt: skip
+        kernel, function = plan.adjoint(fluxes, wanted)
+        shapes = ctx.shapes[:n_states]
+        rest = [
+            g if g is not None else torch.zeros(s, dtype=dtype) for g, s in zip(gradients[count:], shapes, strict=True)
+        ]
+        grad_end = arrange.without_padding(arrange.to_rows(rest, geometry), geometry)
+        present = [g for g in gradients[:count] if g is not None]
+        to_kernel = arrange.to_elements if plan.components else arrange.to_columns
+        grad_flux = to_kernel(torch.stack(present), geometry) if present else None
+        width, elements = common["columns"], common["elements"]
+
+        def new(*shape: int) -> Tensor:
+            return torch.empty(shape, dtype=dtype)
+
+        out = {
+            "grad_start": torch.empty_like(grad_end),
+            "grad_static": new(len(kernel.static), elements) if wanted.static else None,
+            "grad_dynamic": torch.empty_like(common["dynamic"]) if wanted.dynamic else None,
+            "grad_forcing": new(len(kernel.forcings), steps, width) if wanted.forcing else None,
+            "grad_weights": new(len(kernel.weighted), elements) if wanted.weights else None,
+            "grad_uniforms": new(len(kernel.uniforms), elements) if wanted.uniforms else None,
+        }
+        scratch = [
+            new(common["segment"], len(kernel.states), geometry.lanes) for _ in range(threads_for(geometry.blocks))
+        ]
+        weights = _weights(plan, kernel.weighted, ctx.given, geometry, dtype)
+        function(geometry.blocks, scratch, **common, weights=weights, grad_end=grad_end, grad_flux=grad_flux, **out)
+        channels, static_channels = ctx.channels
+        dynamic = static = forcing = None
+        if wanted.dynamic:
+            dynamic = arrange.dynamic_from_series(out["grad_dynamic"], steps, channels, geometry)
+        elif needs[2]:
+            dynamic = new(steps, geometry.sites, channels).zero_()
+        if wanted.static:
+            found = arrange.from_rows(out["grad_static"], geometry).transpose(0, 1).reshape(geometry.sites, -1)
+            static = torch.nn.functional.pad(found, (0, static_channels - found.shape[1]))
+        if wanted.forcing:
+            forcing = arrange.from_columns(out["grad_forcing"], geometry).permute(1, 2, 0)
+        states = _unflatten(out["grad_start"], shapes, geometry)
+        given = [None] * n_given
+        if wanted.weights:
+            by_name = dict(zip(kernel.weighted, arrange.from_rows(out["grad_weights"], geometry), strict=True))
+            given = [by_name.get(n) for n in plan.given_weights]
+        uniforms = [None] * (len(ctx.shapes) - n_states - n_given)
+        if wanted.uniforms:
+            total = arrange.from_rows(out["grad_uniforms"], geometry).reshape(len(kernel.uniforms), -1)
+            # Summed in double precision: the order of the sum must not show.
+            flat = total.double().sum(-1).to(dtype)
+            sizes = [s.numel() for s in ctx.shapes[n_states + n_given :]]
+            uniforms = [u.reshape(s) for u, s in zip(flat.split(sizes), ctx.shapes[n_states + n_given :], strict=True)]
+        return (None, forcing, dynamic, static, None, None, *states, *given, *uniforms)
+
+
+def _weights(
+    plan: Plan, weighted: Sequence[str], given: Sequence[Tensor], geometry: Geometry, dtype: torch.dtype
+) -> Tensor:
+    """Return component weights as rows [n, elements]; the mean where none are given, and nothing for padding."""
+    if not weighted:
+        return torch.empty(0, dtype=dtype)
+    by_name = dict(zip(plan.given_weights, given, strict=True))
+    mean = torch.full((geometry.sites, geometry.components), 1.0 / geometry.components, dtype=dtype)
+    return arrange.without_padding(arrange.to_rows([by_name.get(n, mean) for n in weighted], geometry), geometry)
+
+
+def _unflatten(rows: Tensor, shapes: Sequence[torch.Size], geometry: Geometry) -> list[Tensor]:
+    """Return rows [n, elements] as tensors [B, M] or [B, M, size]."""
+    values = list(arrange.from_rows(rows, geometry).unbind(0))
+    result = []
+    for shape in shapes:
+        size = shape[2] if len(shape) == 3 else 1
+        parts, values = values[:size], values[size:]
+        result.append(torch.stack(parts, dim=-1) if len(shape) == 3 else parts[0])
+    return result

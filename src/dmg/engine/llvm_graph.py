@@ -1,0 +1,322 @@
+"""Write the nodes of a graph as LLVM instructions on vectors."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dmg.engine.elementary import function_graph, log_parts_graph, power_graph
+from dmg.engine.graph import Graph
+
+_COMPARE = {"lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge", "eq": "oeq", "ne": "une"}
+_BINARY = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
+_INTRINSIC = {
+    "abs": "fabs", "sqrt": "sqrt", "floor": "floor", "min": "minimum", "max": "maximum", "fma": "fma", "rint": "rint",
+    "exp": "exp", "log": "log", "pow": "pow", "sin": "sin", "cos": "cos",
+}  # fmt: skip
+_LIBM = ("expm1", "log1p", "tanh")
+# No flag says that there are no NaN or infinities: the special cases of the elementary functions rely on them.
+FLAGS = "nsz"
+# A quotient by what does not change in time becomes a product: its reciprocal is taken before the loop.
+QUOTIENT_FLAGS = "nsz arcp"
+
+
+@dataclass
+class Writer:
+    """Collects the instructions of a function.
+
+    Parameters
+    ----------
+    real
+        ``float`` or ``double``.
+    lanes
+        Elements per vector.
+    avx512
+        Whether the instructions that split and scale numbers are there.
+    """
+
+    real: str
+    lanes: int
+    avx512: bool
+    lines: list[str] = field(default_factory=list)
+    declarations: set[str] = field(default_factory=set)
+    functions: set[str] = field(default_factory=set)
+    logarithms: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    count: int = 0
+
+    @property
+    def vector(self) -> str:
+        """Type of a vector of numbers."""
+        return f"<{self.lanes} x {self.real}>"
+
+    @property
+    def suffix(self) -> str:
+        """Suffix of intrinsics on vectors of numbers."""
+        return f"v{self.lanes}{'f32' if self.real == 'float' else 'f64'}"
+
+    def emit(self, instruction: str) -> str:
+        """Write an instruction and return the name of its result."""
+        self.count += 1
+        self.lines.append(f"  %v{self.count} = {instruction}")
+        return f"%v{self.count}"
+
+    def do(self, instruction: str) -> None:
+        """Write an instruction without result, or a label."""
+        self.lines.append(instruction if instruction.endswith(":") else f"  {instruction}")
+
+    def call(self, name: str, result: str, *operands: tuple[str, str]) -> str:
+        """Call a function and declare it; an operand is its type and its name."""
+        self.declarations.add(f"declare {result} @{name}({', '.join(kind for kind, _ in operands)})")
+        return self.emit(f"call {result} @{name}({', '.join(f'{kind} {value}' for kind, value in operands)})")
+
+    def splat(self, scalar: str, kind: str | None = None) -> str:
+        """Return a vector of equal entries."""
+        kind = kind or self.real
+        one = self.emit(f"insertelement <{self.lanes} x {kind}> poison, {kind} {scalar}, i32 0")
+        zeros = f"<{self.lanes} x i32> zeroinitializer"
+        return self.emit(f"shufflevector <{self.lanes} x {kind}> {one}, <{self.lanes} x {kind}> poison, {zeros}")
+
+    def constant(self, value: float | bool) -> str:
+        """Return a constant vector as an operand."""
+        if isinstance(value, bool):
+            return f"<{', '.join([f'i1 {str(value).lower()}'] * self.lanes)}>"
+        return f"<{', '.join([f'{self.real} {self.number(value)}'] * self.lanes)}>"
+
+    def number(self, value: float) -> str:
+        """Return a number in the form that keeps every bit; single precision is rounded first."""
+        if self.real == "float":
+            value = _to_single(value)
+        return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
+
+
+def _to_single(value: float) -> float:
+    try:
+        return struct.unpack("<f", struct.pack("<f", value))[0]
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def write_graph(w: Writer, graph: Graph, inputs: Mapping[str, str]) -> dict[str, str]:
+    """Write a graph and return the names of its outputs."""
+    values: list[str] = []
+    powers: dict[tuple[int, int], int] = {}
+    for index, node in enumerate(graph.nodes):
+        if node.op == "input":
+            values.append(inputs[node.name])
+        elif node.op == "constant":
+            values.append(w.constant(node.value))
+        elif node.op == "pow" and w.real == "float":
+            lower = _one_less(graph, node.args[1])
+            known = values[powers[node.args[0], lower]] if (node.args[0], lower) in powers else None
+            powers[node.args] = index
+            values.append(write_power(w, *(values[a] for a in node.args), known))
+        elif node.op == "log" and w.real == "float":
+            values.append(write_log(w, values[node.args[0]]))
+        else:
+            values.append(_instruction(w, node.op, [values[a] for a in node.args]))
+    return {name: values[node] for name, node in graph.outputs.items()}
+
+
+def _one_less(graph: Graph, exponent: int) -> int:
+    """Return the node e if the exponent is e - 1, else -1."""
+    node = graph.nodes[exponent]
+    is_less = node.op == "sub" and graph.nodes[node.args[1]].value == 1.0
+    return node.args[0] if is_less else -1
+
+
+def write_power(w: Writer, x: str, y: str, one_higher: str | None = None) -> str:
+    """Write a power: short for positive finite bases, with a rare detour for every other number.
+
+    ``one_higher`` is the power to y + 1, if it is there: then a quotient is enough.
+    """
+    high, low, regular = _logarithm(w, x)
+    if one_higher is None:
+        value = write_graph(w, POWER, {"high": high, "low": low, "y": y})["power"]
+    else:
+        value = w.emit(f"fdiv {FLAGS} {w.vector} {one_higher}, {x}")
+    return _detour(w, "pow", value, regular, x, y)
+
+
+def write_log(w: Writer, x: str) -> str:
+    """Write a logarithm, with a rare detour for what is not positive and finite."""
+    high, low, regular = _logarithm(w, x)
+    return _detour(w, "log", w.emit(f"fadd {FLAGS} {w.vector} {high}, {low}"), regular, x)
+
+
+def _logarithm(w: Writer, x: str) -> tuple[str, str, str]:
+    """Return the logarithm in two parts, and whether all entries of x are positive, normal and finite."""
+    if x not in w.logarithms:
+        mask = f"<{w.lanes} x i1>"
+        above = w.emit(f"fcmp oge {w.vector} {x}, {w.constant(2.0**-126)}")
+        below = w.emit(f"fcmp olt {w.vector} {x}, {w.constant(float('inf'))}")
+        both = w.emit(f"and {mask} {above}, {below}")
+        regular = w.call(f"llvm.vector.reduce.and.v{w.lanes}i1", "i1", (mask, both))
+        parts = write_graph(w, LOG_PARTS, {"x": x})
+        w.logarithms[x] = parts["high"], parts["low"], regular
+    return w.logarithms[x]
+
+
+def _detour(w: Writer, op: str, value: str, regular: str, *operands: str) -> str:
+    """Return the value if the operands are regular, else what a function gives that is right for every number."""
+    w.functions.add(op)
+    w.count += 1
+    n = w.count
+    w.do(f"br label %straight{n}")
+    w.do(f"straight{n}:")
+    w.do(f"br i1 {regular}, label %after{n}, label %around{n}, !prof !0")
+    w.do(f"around{n}:")
+    given = ", ".join(f"{w.vector} {o}" for o in operands)
+    full = w.emit(f"call {w.vector} @dmg_{op}({given})")
+    w.do(f"br label %after{n}")
+    w.do(f"after{n}:")
+    return w.emit(f"phi {w.vector} [ {value}, %straight{n} ], [ {full}, %around{n} ]")
+
+
+def write_function(w: Writer, op: str) -> str:
+    """Return the text of an elementary function that is right for every number; it is rarely called."""
+    graph = FUNCTIONS[op]
+    inner = Writer(w.real, w.lanes, w.avx512)
+    names = {name: f"%{name}" for name in graph.inputs}
+    result = write_graph(inner, graph, names)["value"]
+    w.declarations |= inner.declarations
+    arguments = ", ".join(f"{w.vector} %{name}" for name in sorted(graph.inputs))
+    body = "\n".join(inner.lines)
+    return f"define internal {w.vector} @dmg_{op}({arguments}) #1 {{\n{body}\n  ret {w.vector} {result}\n}}\n"
+
+
+LOG_PARTS, POWER = log_parts_graph(), power_graph()
+FUNCTIONS = {op: function_graph(op) for op in ("pow", "log")}
+
+
+def _instruction(w: Writer, op: str, args: list[str]) -> str:
+    vector, mask = w.vector, f"<{w.lanes} x i1>"
+    if op in _BINARY:
+        flags = QUOTIENT_FLAGS if op == "div" else FLAGS
+        return w.emit(f"{_BINARY[op]} {flags} {vector} {args[0]}, {args[1]}")
+    if op in _COMPARE:
+        return w.emit(f"fcmp {_COMPARE[op]} {vector} {args[0]}, {args[1]}")
+    if op in ("and", "or"):
+        return w.emit(f"{op} {mask} {args[0]}, {args[1]}")
+    if op == "not":
+        return w.emit(f"xor {mask} {args[0]}, {w.constant(True)}")
+    if op == "neg":
+        return w.emit(f"fneg {FLAGS} {vector} {args[0]}")
+    if op == "where":
+        return w.emit(f"select {mask} {args[0]}, {vector} {args[1]}, {vector} {args[2]}")
+    if op in _INTRINSIC:
+        name = f"llvm.{_INTRINSIC[op]}.{w.suffix}"
+        w.declarations.add(f"declare {vector} @{name}({', '.join([vector] * len(args))})")
+        return w.emit(f"call {FLAGS} {vector} @{name}({', '.join(f'{vector} {a}' for a in args)})")
+    if op in _LIBM:
+        return _lane_by_lane(w, op, args[0])
+    return {"mantissa": _mantissa, "exponent": _exponent, "ldexp": _ldexp}[op](w, *args)
+
+
+def _lane_by_lane(w: Writer, name: str, x: str) -> str:
+    """Call a function of the mathematical library on every entry; for double precision, where speed matters less."""
+    result = "poison"
+    for lane in range(w.lanes):
+        entry = w.emit(f"extractelement {w.vector} {x}, i32 {lane}")
+        value = w.call(name, w.real, (w.real, entry))
+        result = w.emit(f"insertelement {w.vector} {result}, {w.real} {value}, i32 {lane}")
+    return result
+
+
+def _bits(w: Writer, x: str) -> str:
+    return w.emit(f"bitcast {w.vector} {x} to <{w.lanes} x i32>")
+
+
+def _integer(w: Writer, value: int) -> str:
+    return f"<{', '.join([f'i32 {value}'] * w.lanes)}>"
+
+
+def _split(w: Writer, x: str) -> tuple[str, str]:
+    """Return mantissa in [0.75, 1.5) and exponent of non-negative numbers by their bits; NaN gives NaN."""
+    integers, vector = f"<{w.lanes} x i32>", w.vector
+    tiny = w.emit(f"fcmp olt {vector} {x}, {w.constant(2.0**-126)}")
+    raised = w.emit(f"fmul {vector} {x}, {w.constant(2.0**24)}")
+    normal = w.emit(f"select <{w.lanes} x i1> {tiny}, {vector} {raised}, {vector} {x}")
+    bits = _bits(w, normal)
+    field_ = w.emit(f"lshr {integers} {bits}, {_integer(w, 23)}")
+    fraction = w.emit(f"and {integers} {bits}, {_integer(w, 0x7FFFFF)}")
+    upper = w.emit(f"icmp uge {integers} {fraction}, {_integer(w, 0x400000)}")
+    bias = w.emit(f"select <{w.lanes} x i1> {upper}, {integers} {_integer(w, 126)}, {integers} {_integer(w, 127)}")
+    power = w.emit(f"sub {integers} {field_}, {bias}")
+    shift = w.emit(f"select <{w.lanes} x i1> {tiny}, {integers} {_integer(w, 24)}, {integers} {_integer(w, 0)}")
+    power = w.emit(f"sub {integers} {power}, {shift}")
+    head = w.emit(f"shl {integers} {bias}, {_integer(w, 23)}")
+    mantissa_bits = w.emit(f"or {integers} {fraction}, {head}")
+    mantissa = w.emit(f"bitcast {integers} {mantissa_bits} to {vector}")
+    exponent = w.emit(f"sitofp {integers} {power} to {vector}")
+    return mantissa, exponent
+
+
+def _special(w: Writer, x: str, value: str, at_zero: float, at_infinity: float) -> str:
+    """Return the value, but for 0, infinity and NaN."""
+    vector, mask = w.vector, f"<{w.lanes} x i1>"
+    for test, other in (
+        (f"fcmp oeq {vector} {x}, {w.constant(0.0)}", w.constant(at_zero)),
+        (f"fcmp oeq {vector} {x}, {w.constant(float('inf'))}", w.constant(at_infinity)),
+        (f"fcmp uno {vector} {x}, {x}", x),
+    ):
+        hit = w.emit(test)
+        value = w.emit(f"select {mask} {hit}, {vector} {other}, {vector} {value}")
+    return value
+
+
+def _masked(w: Writer, name: str, *operands: str) -> str:
+    """Call an AVX-512 instruction on every lane, sixteen at a time; 4 is the rounding mode of the thread."""
+    part, parts = "<16 x float>", []
+    for first in range(0, w.lanes, 16):
+        lanes = f"<16 x i32> <{', '.join(f'i32 {first + i}' for i in range(16))}>"
+        given = []
+        for o in operands:
+            if o.startswith("i32 "):
+                given.append(("i32", o[4:]))
+            elif w.lanes == 16:
+                given.append((part, o))
+            else:
+                given.append((part, w.emit(f"shufflevector {w.vector} {o}, {w.vector} poison, {lanes}")))
+        source = "zeroinitializer"
+        parts.append(
+            w.call(f"llvm.x86.avx512.mask.{name}.ps.512", part, *given, (part, source), ("i16", "-1"), ("i32", "4"))
+        )
+    value, size = parts[0], 16
+    for other in parts[1:]:
+        lanes = ", ".join(f"i32 {i}" for i in range(2 * size))
+        value = w.emit(f"shufflevector {part} {value}, {part} {other}, <{2 * size} x i32> <{lanes}>")
+    return value
+
+
+def _mantissa(w: Writer, x: str) -> str:
+    if w.avx512:
+        return _masked(w, "getmant", x, "i32 3")
+    return _special(w, x, _split(w, x)[0], 1.0, 1.0)
+
+
+def _exponent(w: Writer, x: str) -> str:
+    if not w.avx512:
+        return _special(w, x, _split(w, x)[1], float("-inf"), float("inf"))
+    power = _masked(w, "getexp", x)
+    # The exponent belongs to a mantissa in [1, 2); ours is in [0.75, 1.5).
+    halved = w.emit(f"fcmp olt {w.vector} {_mantissa(w, x)}, {w.constant(1.0)}")
+    one = w.emit(f"select <{w.lanes} x i1> {halved}, {w.vector} {w.constant(1.0)}, {w.vector} {w.constant(0.0)}")
+    return w.emit(f"fadd {w.vector} {power}, {one}")
+
+
+def _ldexp(w: Writer, x: str, n: str) -> str:
+    if w.avx512:
+        return _masked(w, "scalef", x, n)
+    integers = f"<{w.lanes} x i32>"
+    name = f"llvm.fptosi.sat.v{w.lanes}i32.{w.suffix}"
+    whole = w.call(name, integers, (w.vector, n))
+    half = w.emit(f"ashr {integers} {whole}, {_integer(w, 1)}")
+    rest = w.emit(f"sub {integers} {whole}, {half}")
+    # Two factors, each in range, reach subnormal numbers and infinity.
+    for power in (half, rest):
+        biased = w.emit(f"add {integers} {power}, {_integer(w, 127)}")
+        shifted = w.emit(f"shl {integers} {biased}, {_integer(w, 23)}")
+        factor = w.emit(f"bitcast {integers} {shifted} to {w.vector}")
+        x = w.emit(f"fmul {w.vector} {x}, {factor}")
+    return x
