@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dmg.core.data.assemble import Options, add_options, assemble, report
-from dmg.core.data.dataset import write_dataset
+from dmg.core.data.assemble import Options
+from dmg.core.data.converter import Converter
 from dmg.core.data.sites import match_sites, read_site_list
 from dmg.errors import DataError, did_you_mean
 from dmg.registry import converters
@@ -148,15 +149,14 @@ def read_camels_us(root: str | Path, product: str, sites: Sequence[str] | None =
 
 
 @converters.register("camels-us")
-class CamelsUsConverter:
+class CamelsUsConverter(Converter):
     """The sub-command ``dmg data camels-us``."""
 
     summary = "raw CAMELS-US folders (basin_mean_forcing, usgs_streamflow), with PET by Hargreaves"
+    input_help = "folder with basin_mean_forcing and usgs_streamflow"
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command line."""
-        parser.add_argument("root", metavar="ROOT", help="folder with basin_mean_forcing and usgs_streamflow")
-        parser.add_argument("output", metavar="OUT", help="store to write, .nc or .zarr")
+    def add_own_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare which product is read, and the unit of the flow."""
         parser.add_argument("--forcing", metavar="PRODUCT", default="daymet", help="daymet, nldas, maurer_extended …")
         parser.add_argument(
             "--flow-unit",
@@ -164,31 +164,30 @@ class CamelsUsConverter:
             default="mm/d",
             help="mm/d divides by --area (default: area_gages2 with --attributes, else forcing_header_area)",
         )
-        add_options(parser)
 
-    def run(self, args: argparse.Namespace) -> Path:
-        """Convert, print what was written, return the path."""
-        sites = read_site_list(args.sites) if args.sites else None
-        ds = read_camels_us(args.root, args.forcing, sites)
+    def read(self, args: argparse.Namespace) -> tuple[xr.Dataset, list[str]]:
+        """Read the files of the sites; PET can be derived unless the product repeats the mean temperature."""
+        ds = read_camels_us(args.input, args.forcing, read_site_list(args.sites) if args.sites else None)
         if args.attributes:
             # The tables have the latitude of the gauge; the header's is another point of the basin.
             ds = ds.drop_vars("gauge_lat")
+        self._usual, notes = ["tmean", "pet"], []
+        if is_mean_repeated(ds["tmin"].values, ds["tmax"].values):
+            self._usual = ["tmean"]
+            notes = [f"no PET, the {args.forcing} files give one temperature as minimum and maximum"]
+        return ds, notes
+
+    def options(self, args: argparse.Namespace) -> Options:
+        """Return the options with the mean temperature, PET, the area and the unit of the flow."""
         options = Options.from_args(args)
-        usual = ["tmean", "pet"]
-        if "pet" not in options.derive and is_mean_repeated(ds["tmin"].values, ds["tmax"].values):
-            print(f"note: no PET, the {args.forcing} files give one temperature as minimum and maximum")
-            usual.remove("pet")
-        derive = tuple(dict.fromkeys((*usual, *options.derive)))
-        convert = dict(options.convert)
-        if args.flow_unit == "mm/d":
-            convert.setdefault("streamflow", "mm d-1")
-        area = options.area or ("area_gages2" if args.attributes else "forcing_header_area")
-        # The sites were chosen already, in the order of the list.
-        options = Options(**{**vars(options), "sites": None, "derive": derive, "convert": convert, "area": area})
-        ds, notes = assemble(ds, options, where=args.root)
-        path = write_dataset(ds, args.output)
-        print(report(ds, path, notes))
-        return path
+        depth = {"streamflow": "mm d-1"} if args.flow_unit == "mm/d" else {}
+        return replace(
+            options,
+            sites=None,  # chosen already, in the order of the list
+            derive=tuple(dict.fromkeys((*self._usual, *options.derive))),
+            convert=depth | dict(options.convert),
+            area=options.area or ("area_gages2" if args.attributes else "forcing_header_area"),
+        )
 
 
 def _root(root: Path) -> Path:

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmg.core.data.assemble import Options, add_options, assemble, report
-from dmg.core.data.dataset import open_file, write_dataset
+from dmg.core.data.converter import Converter
+from dmg.core.data.dataset import open_file
 from dmg.core.data.sites import text_id, unique_ids
 from dmg.errors import DataError
 from dmg.registry import converters
@@ -85,29 +85,21 @@ def read_netcdf(
 
 
 @converters.register("netcdf")
-class NetcdfConverter:
+class NetcdfConverter(Converter):
     """The sub-command ``dmg data netcdf``."""
 
     summary = "NetCDF file or Zarr store with dims of any name, attributes inside or in tables aside"
+    input_help = "NetCDF file or Zarr directory"
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command line."""
-        parser.add_argument("input", metavar="IN", help="NetCDF file or Zarr directory")
-        parser.add_argument("output", metavar="OUT", help="store to write, .nc or .zarr")
+    def add_own_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare how the dims are called."""
         parser.add_argument("--site-dim", metavar="NAME", help=f"site dim in the file (default: {SITE_NAMES[0]}, …)")
         parser.add_argument("--time-dim", metavar="NAME", help=f"time dim in the file (default: {TIME_NAMES[0]}, …)")
         parser.add_argument("--id-variable", metavar="NAME", help="variable with the site ids, if not the dim's own")
-        add_options(parser)
 
-    def run(self, args: argparse.Namespace) -> Path:
-        """Convert, print what was written, return the path."""
-        ds, notes = read_netcdf(
-            args.input, site_dim=args.site_dim, time_dim=args.time_dim, id_variable=args.id_variable
-        )
-        ds, more = assemble(ds, Options.from_args(args), where=args.input)
-        path = write_dataset(ds, args.output)
-        print(report(ds, path, notes + more))
-        return path
+    def read(self, args: argparse.Namespace) -> tuple[xr.Dataset, list[str]]:
+        """Open the file lazily."""
+        return read_netcdf(args.input, site_dim=args.site_dim, time_dim=args.time_dim, id_variable=args.id_variable)
 
 
 def _pick(ds: xr.Dataset, wanted: str | None, usual: tuple[str, ...], option: str, where: str) -> str:

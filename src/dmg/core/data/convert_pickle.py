@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dmg.core.data.assemble import Options, add_options, assemble, day, names, report
-from dmg.core.data.dataset import write_dataset
+from dmg.core.data.assemble import day, names
+from dmg.core.data.converter import Converter
 from dmg.core.data.sites import read_site_list
 from dmg.errors import DataError
 from dmg.registry import converters
@@ -97,15 +97,14 @@ def read_pickle(
 
 
 @converters.register("pickle")
-class PickleConverter:
+class PickleConverter(Converter):
     """The sub-command ``dmg data pickle``."""
 
     summary = "published pickle of (forcings, target, attributes) arrays; needs --trust-pickle"
+    input_help = "pickle"
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command line."""
-        parser.add_argument("input", metavar="IN", help="pickle")
-        parser.add_argument("output", metavar="OUT", help="store to write, .nc or .zarr")
+    def add_own_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare what the arrays are: a pickle does not say."""
         parser.add_argument(
             "--gages", metavar="FILE", required=True, help="ids in the order of the arrays (.npy, text)"
         )
@@ -116,11 +115,10 @@ class PickleConverter:
         )
         parser.add_argument("--first-day", metavar="DATE", required=True, help="date of the first step")
         parser.add_argument("--trust-pickle", action="store_true", help="run the code that the pickle may hold")
-        add_options(parser)
 
-    def run(self, args: argparse.Namespace) -> Path:
-        """Convert, print what was written, return the path."""
-        ds = read_pickle(
+    def read(self, args: argparse.Namespace) -> tuple[xr.Dataset, list[str]]:
+        """Unpickle, if the user trusts the source."""
+        return read_pickle(
             args.input,
             gages=args.gages,
             forcings=names(args.forcings),
@@ -128,8 +126,4 @@ class PickleConverter:
             attributes=names(args.attribute_names),
             first_day=args.first_day,
             trust=args.trust_pickle,
-        )
-        ds, notes = assemble(ds, Options.from_args(args), where=args.input)
-        path = write_dataset(ds, args.output)
-        print(report(ds, path, notes))
-        return path
+        ), []

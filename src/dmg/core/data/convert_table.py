@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dmg.core.data.assemble import Options, add_options, assemble, report
 from dmg.core.data.attribute_tables import numbers, read_table, split_title
-from dmg.core.data.dataset import write_dataset
+from dmg.core.data.converter import Converter
 from dmg.core.data.sites import text_id
 from dmg.errors import DataError
 from dmg.registry import converters
@@ -89,33 +88,27 @@ def read_series(
 
 
 @converters.register("table")
-class TableConverter:
+class TableConverter(Converter):
     """The sub-command ``dmg data table``."""
 
     summary = "CSV or parquet tables: long (site, time, variables…), wide (time, one column a site), or one a site"
+    input_help = "table, or folder with one table for each site"
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command line."""
-        parser.add_argument("input", metavar="IN", help="table, or folder with one table for each site")
-        parser.add_argument("output", metavar="OUT", help="store to write, .nc or .zarr")
+    def add_own_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare how the columns are called."""
         parser.add_argument("--site-column", metavar="NAME", help="column with the site ids")
         parser.add_argument("--time-column", metavar="NAME", help="column with the dates")
         parser.add_argument("--wide", metavar="VARIABLE", help="the table is wide: one column a site, one variable")
-        add_options(parser)
 
-    def run(self, args: argparse.Namespace) -> Path:
-        """Convert, print what was written, return the path."""
-        ds = read_series(
+    def read(self, args: argparse.Namespace) -> tuple[xr.Dataset, list[str]]:
+        """Read the tables."""
+        return read_series(
             args.input,
             site_column=args.site_column,
             time_column=args.time_column,
             wide=args.wide,
             extra_missing=args.missing,
-        )
-        ds, notes = assemble(ds, Options.from_args(args), where=args.input)
-        path = write_dataset(ds, args.output)
-        print(report(ds, path, notes))
-        return path
+        ), []
 
 
 def _column(
