@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dmg.core.utils.evaluating import evaluating
 from dmg.trainers.progress import progress
 from dmg.trainers.saved_states import SavedStates
 
@@ -95,20 +96,16 @@ def simulate_sites(
     sites = list(dataset.sites) if dataset.sites is not None else [str(i) for i in range(n_sites)]
     states = []
     parts: dict[str, list[np.ndarray]] = {}
-    was_training = model.training
-    try:
-        with progress(n_sites, description, unit="site") as bar:
-            for begin in range(0, n_sites, batch_size):
-                end = min(begin + batch_size, n_sites)
-                batch = sampler.get_validation_sample(dataset, begin, end)
-                before = None if start is None else start.of(sites[begin:end], model.device)
-                result = model(batch, eval=True, state=before, static=static, outputs=outputs)
-                states.append(model.get_states())
-                for name, values in _named(result, batch, outputs).items():
-                    parts.setdefault(name, []).append(values)
-                bar.update(end - begin)
-    finally:
-        model.train(was_training)
+    with evaluating(model), progress(n_sites, description, unit="site") as bar:
+        for begin in range(0, n_sites, batch_size):
+            end = min(begin + batch_size, n_sites)
+            batch = sampler.get_validation_sample(dataset, begin, end)
+            before = None if start is None else start.of(sites[begin:end], model.device)
+            result = model(batch, state=before, static=static, outputs=outputs)
+            states.append(model.get_states())
+            for name, values in _named(result, batch, outputs).items():
+                parts.setdefault(name, []).append(values)
+            bar.update(end - begin)
     series = {name: np.concatenate(pieces, axis=-1) for name, pieces in parts.items()}
     length = max((s.shape[0] for s in series.values() if s.ndim == 2), default=dataset.n_times)
     return Simulation(

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dmg.core.utils.evaluating import evaluating
 from dmg.engine import ProcessModel, RawParameters
 from dmg.errors import ConfigError, StepError
 from dmg.models.delta_models.delta_state import DeltaState
@@ -97,7 +98,8 @@ class DplModel(nn.Module):
             Name to series [T - warmup, B, 1].
         """
         if eval:
-            return self._in_evaluation(lambda: self.forward(data_dict, outputs=outputs))
+            with evaluating(self):
+                return self.forward(data_dict, outputs=outputs)
         if not isinstance(self.phy_model, ProcessModel):
             return self.phy_model(data_dict, self.nn_model(data_dict["xc_nn_norm"]))
         steps = data_dict["x_phy"].shape[0]
@@ -213,16 +215,5 @@ class DplModel(nn.Module):
         """Return the learned parameters in their units: static [B, M], dynamic [T, B, M], of the router [B]."""
         steps = data_dict["x_phy"].shape[0]
         step = steps - 1 if static == "last" else max(self.phy_model.warmup - 1, 0)
-        raw = self._in_evaluation(lambda: self.raw_parameters(data_dict, (step,))[0][step])
-        with torch.no_grad():
-            return self.phy_model.physical_parameters(raw)
-
-    def _in_evaluation(self, call: Any) -> Any:
-        """Call in evaluation mode without gradient, and restore the mode."""
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                return call()
-        finally:
-            self.train(was_training)
+        with evaluating(self):
+            return self.phy_model.physical_parameters(self.raw_parameters(data_dict, (step,))[0][step])

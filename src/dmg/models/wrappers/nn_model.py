@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dmg.core.utils.evaluating import evaluating
 from dmg.errors import ConfigError, StepError
 from dmg.models.delta_models.delta_state import DeltaState
 from dmg.registry import delta_models
@@ -55,15 +57,8 @@ class NnModel(nn.Module):
         outputs: Sequence[str] | None = None,
     ) -> dict[str, Tensor]:
         """Return target name to prediction [T - warmup, B, 1]."""
-        if not eval:
+        with evaluating(self) if eval else nullcontext():
             return self.run(data_dict, outputs=outputs)[0]
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                return self.run(data_dict, outputs=outputs)[0]
-        finally:
-            self.train(was_training)
 
     def run(
         self,
