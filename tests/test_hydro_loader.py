@@ -403,10 +403,21 @@ def test_pretrained_statistics_are_used_or_refused_with_the_reason(config, tmp_p
     config["train"]["start_time"] = "1991/11/01"
     fine = HydroLoader(config).normalisation
     assert fine.statistics["prcp"] == statistics(tmp_path)["prcp"]
+    # The fine-tuned model is used with them too, wherever the pretrained one has gone.
+    _ = HydroLoader(config).train_dataset
+    assert Normalisation.load(tmp_path / "other/model/normalization_statistics.json").statistics == fine.statistics
     config["model"]["nn"]["attributes"] = ["p_mean", "lai_max"]
     config["model"]["use_log_norm"] = ["prcp"]
     with pytest.raises(DataError, match="no statistics of 'lai_max'; 'prcp' was not log-normalised"):
         _ = HydroLoader(config).normalisation
+
+
+def test_weights_without_their_statistics_are_refused(config, tmp_path):
+    (tmp_path / "weights").mkdir()
+    config |= {"pretrained_model_dir": str(tmp_path / "weights"), "mode": "test"}
+    with pytest.raises(DataError, match=r"no normalization_statistics.json beside the trained weights") as caught:
+        _ = HydroLoader(config).eval_dataset
+    assert caught.value.where == str(tmp_path / "weights")
 
 
 def test_statistics_in_another_unit_are_refused(config, sample, tmp_path):

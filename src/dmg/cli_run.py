@@ -142,8 +142,9 @@ def execute(config: Config) -> None:
     if config.mode == "sim":
         trainer.inference()
     if "train" in config.mode:
-        for name in ("train_dataset", "eval_dataset") if "test" in config.mode else ("train_dataset",):
-            getattr(trainer, name, None)  # data that cannot be read end the run before it trains or removes anything
+        # Data that cannot be read end the run before it trains, writes or removes anything; the last of these writes.
+        for name in ("eval_dataset", "train_dataset") if "test" in config.mode else ("train_dataset",):
+            getattr(trainer, name, None)
         if config.overwrite and not (config.train.resume or config.train.start_epoch):
             clear(config)
         trainer.train()

@@ -95,7 +95,11 @@ class HydroLoader(BaseLoader):
         target = self._target(window, self._train_columns)
         self._require_observations(target)
         scaled = self._scaled(target, self._train_columns)
-        return self._batch(window, self._train_columns, {"target": _stack(scaled, self._targets)})
+        batch = self._batch(window, self._train_columns, {"target": _stack(scaled, self._targets)})
+        if "train" in self.config.mode and self.config.model_dir:
+            # Those of a pretrained model as well: the folder of a run has all that its weights need.
+            self.normalisation.save(Path(self.config.model_dir) / FILE_NAME)
+        return batch
 
     def build_eval_dataset(self) -> Batch:
         """Read the sites to evaluate over the test period (in mode ``sim`` the simulation period)."""
@@ -134,7 +138,7 @@ class HydroLoader(BaseLoader):
 
     @cached_property
     def normalisation(self) -> Normalisation:
-        """Statistics of inputs, and of targets where they are normalised."""
+        """Statistics of inputs, and of targets where they are normalised; `train_dataset` saves them."""
         names = [*self._inputs, *(self._targets if self._normalises_target else ())]
         about = self._about()
         training = "train" in self.config.mode
@@ -159,10 +163,13 @@ class HydroLoader(BaseLoader):
                     hint="use the variables and units that the model was trained with",
                 )
             return found
-        fitted = self._fit(about)
-        if training and self.config.model_dir:
-            fitted.save(Path(self.config.model_dir) / FILE_NAME)
-        return fitted
+        if self.config.pretrained_model_dir and not self.overwrite:
+            raise DataError(
+                f"there is no {FILE_NAME} beside the trained weights, which mean nothing without it",
+                where=self.config.pretrained_model_dir,
+                hint="copy it from the folder 'model' of the training",
+            )
+        return self._fit(about)
 
     def _fit(self, about: dict[str, Any]) -> Normalisation:
         window, lead = self._locate("train", self.config.train, self.config.model.warmup)
