@@ -36,7 +36,8 @@ class CpuFunction:
     wanted
         Gradients of an adjoint; None for the forward function.
     keep
-        Whether a forward function keeps states for an adjoint.
+        Whether a forward function keeps states for an adjoint; for an adjoint, whether it finds those of every
+        ``segment``-th step only.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class CpuFunction:
 
         def text() -> str:
             writer = KernelWriter(kernel, geometry, REALS[dtype], "avx512f" in _host_features())
-            function = write_forward(writer, keep) if wanted is None else write_adjoint(writer, wanted)
+            function = write_forward(writer, keep) if wanted is None else write_adjoint(writer, wanted, keep)
             return writer.module([function])
 
         self._engine = load_object(key, text)

@@ -7,7 +7,7 @@ two numbers, so that the power is good to two units in the last place over the w
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from dmg.engine.graph import OPS, Graph
 
@@ -26,13 +26,16 @@ HALF_PI = (1.5703125, 4.837512969970703125e-4, 7.54978995489188216e-8)
 
 
 class _Arithmetic:
-    """Short names for building a graph."""
+    """Short names for building a graph; ``exact`` writes reciprocals as quotients."""
 
-    def __init__(self, g: Graph) -> None:
-        self.g = g
+    def __init__(self, g: Graph, exact: bool = False) -> None:
+        self.g, self.exact = g, exact
 
     def __getattr__(self, op: str) -> Callable[..., int]:
         return lambda *args: self.g.add(op.rstrip("_"), *(self.number(a) for a in args))
+
+    def reciprocal(self, x: int) -> int:
+        return self.div(1.0, x) if self.exact else self.g.add("reciprocal", x)
 
     def number(self, a: int | float) -> int:
         return self.g.constant(a) if isinstance(a, float) else a
@@ -45,7 +48,22 @@ class _Arithmetic:
 
 
 def expand(graph: Graph, keep: Collection[str] = ()) -> Graph:
-    """Return an equal graph in which only arithmetic is left, and the functions to ``keep``."""
+    """Return an equal graph for single precision in which only arithmetic is left, and the functions to ``keep``."""
+    return _rewrite(graph, {op: rule for op, rule in EXPANSIONS.items() if op not in keep})
+
+
+def compose(graph: Graph) -> Graph:
+    """Return an equal graph for double precision, in arithmetic and what a mathematical library has."""
+    rules = {
+        "sigmoid": lambda m, x: _sigmoid(m, x, m.exp, 700.0),
+        "reciprocal": EXPANSIONS["reciprocal"],
+        "lower_pow": lambda m, x, y, higher: m.pow(x, y),
+    }
+    return _rewrite(graph, rules)
+
+
+def _rewrite(graph: Graph, rules: Mapping[str, Callable[..., int]]) -> Graph:
+    """Return the graph with some operations replaced, and sums of products fused."""
     g, moved = Graph(), []
     for node in graph.nodes:
         args = tuple(moved[a] for a in node.args)
@@ -54,10 +72,26 @@ def expand(graph: Graph, keep: Collection[str] = ()) -> Graph:
         elif node.op == "constant":
             moved.append(g.constant(node.value))
         else:
-            known = node.op in EXPANSIONS and node.op not in keep
-            moved.append(EXPANSIONS[node.op](_Arithmetic(g), *args) if known else g.add(node.op, *args))
+            arithmetic = _Arithmetic(g, exact="reciprocal" in rules)
+            moved.append(rules[node.op](arithmetic, *args) if node.op in rules else _fused(g, node.op, *args))
     g.outputs = {name: moved[node] for name, node in graph.outputs.items()}
     return g.prune()
+
+
+def _fused(g: Graph, op: str, *args: int) -> int:
+    """Return an operation, a sum with a product as one fused multiply-add.
+
+    Whether a product is needed elsewhere too makes no difference: an output must not depend on the other outputs.
+    """
+    if op not in ("add", "sub"):
+        return g.add(op, *args)
+    a, b = args
+    if g.nodes[a].op == "mul":
+        return g.add("fma", *g.nodes[a].args, b if op == "add" else g.add("neg", b))
+    if g.nodes[b].op == "mul":
+        x, y = g.nodes[b].args
+        return g.add("fma", x if op == "add" else g.add("neg", x), y, a)
+    return g.add(op, a, b)
 
 
 def _log_parts(m: _Arithmetic, x: int) -> tuple[int, int]:
@@ -92,6 +126,11 @@ def _exp(m: _Arithmetic, x: int) -> int:
     return m.ldexp(m.add(_exp_reduced(m, r), 1.0), n)
 
 
+def _sigmoid(m: _Arithmetic, x: int, exp: Callable[[int], int], bound: float) -> int:
+    # The bound keeps the denominator finite; beyond it the result is about the smallest normal number.
+    return m.reciprocal(m.add(exp(m.min(m.neg(x), bound)), 1.0))
+
+
 def _expm1(m: _Arithmetic, x: int) -> int:
     _, n, r = _reduce(m, x)
     return m.add(m.ldexp(_exp_reduced(m, r), n), m.sub(m.ldexp(m.number(1.0), n), 1.0))
@@ -119,11 +158,14 @@ def _power(m: _Arithmetic, high: int, low: int, y: int) -> int:
 
 
 def _pow(m: _Arithmetic, x: int, y: int) -> int:
-    magnitude = m.abs(x)
-    value = _power(m, *_log_parts(m, magnitude), y)
+    return signed_power(m, x, y, _power(m, *_log_parts(m, m.abs(x)), y))
+
+
+def signed_power(m: _Arithmetic, x: int, y: int, value: int) -> int:
+    """Return the y-th power of x from that of its magnitude."""
     half = m.mul(y, 0.5)
     whole, even = m.eq(m.floor(y), y), m.eq(m.floor(half), half)
-    undefined = m.where(m.eq(magnitude, math.inf), value, math.nan)
+    undefined = m.where(m.eq(m.abs(x), math.inf), value, math.nan)
     negative = m.where(even, value, m.where(whole, m.neg(value), undefined))
     value = m.where(m.lt(x, 0.0), negative, value)
     return m.where(m.or_(m.eq(y, 0.0), m.eq(x, 1.0)), 1.0, value)
@@ -169,6 +211,9 @@ def _cos(m: _Arithmetic, x: int) -> int:
 
 EXPANSIONS: dict[str, Callable[..., int]] = {
     "exp": _exp,
+    "sigmoid": lambda m, x: _sigmoid(m, x, lambda a: _exp(m, a), 87.0),
+    "reciprocal": lambda m, x: m.div(1.0, x),
+    "lower_pow": lambda m, x, y, higher: _pow(m, x, y),
     "expm1": _expm1,
     "log": _log,
     "log1p": _log1p,

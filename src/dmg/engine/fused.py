@@ -67,13 +67,13 @@ class Plan:
         """The function of a run that keeps states for the way back."""
         return CpuFunction(self.kernel, self.shape, self.dtype, keep=True)
 
-    def adjoint(self, fluxes: tuple[str, ...], wanted: Wanted) -> tuple[Kernel, CpuFunction]:
-        """Return graphs and function of the way back from some fluxes."""
-        key = (fluxes, wanted)
+    def adjoint(self, fluxes: tuple[str, ...], wanted: Wanted, sparse: bool) -> tuple[Kernel, CpuFunction]:
+        """Return graphs and function of the way back from some fluxes, with the states of all steps or of a few."""
+        key = (fluxes, wanted, sparse)
         if key not in self._adjoints:
             weighted = tuple(n for n in fluxes if n in self.weighted)
             kernel = build_kernel(self.model, self.layout, fluxes, weighted, self.components)
-            self._adjoints[key] = kernel, CpuFunction(kernel, self.shape, self.dtype, wanted)
+            self._adjoints[key] = kernel, CpuFunction(kernel, self.shape, self.dtype, wanted, sparse)
         return self._adjoints[key]
 
 
@@ -214,7 +214,8 @@ class _Fused(torch.autograd.Function):
             static=needs[3], dynamic=needs[2] and bool(plan.kernel.dynamic), forcing=needs[1],
             weights=any(needs[6 + n_states : 6 + n_states + n_given]), uniforms=any(needs[6 + n_states + n_given :]),
         )  # fmt: skip
-        kernel, function = plan.adjoint(fluxes, wanted)
+        segment = common["segment"]
+        kernel, function = plan.adjoint(fluxes, wanted, sparse=segment > 1)
         shapes = ctx.shapes[:n_states]
         rest = [
             g if g is not None else torch.zeros(s, dtype=dtype) for g, s in zip(gradients[count:], shapes, strict=True)
@@ -236,9 +237,8 @@ class _Fused(torch.autograd.Function):
             "grad_weights": new(len(kernel.weighted), elements) if wanted.weights else None,
             "grad_uniforms": new(len(kernel.uniforms), elements) if wanted.uniforms else None,
         }
-        scratch = [
-            new(common["segment"], len(kernel.states), geometry.lanes) for _ in range(threads_for(geometry.blocks))
-        ]
+        numbers = len(kernel.states) + len(kernel.costly)
+        scratch = [new(segment, numbers, geometry.lanes) for _ in range(threads_for(geometry.blocks))]
         weights = _weights(plan, kernel.weighted, ctx.given, geometry, dtype)
         function(geometry.blocks, scratch, **common, weights=weights, grad_end=grad_end, grad_flux=grad_flux, **out)
         channels, static_channels = ctx.channels

@@ -51,6 +51,9 @@ OPS: dict[str, Op] = {
     "expm1": Op((_R,), _R, np.expm1, 20),
     "log1p": Op((_R,), _R, np.log1p, 25),
     "pow": Op((_R, _R), _R, np.power, 40),
+    "sigmoid": Op((_R,), _R, lambda a: 1.0 / (1.0 + np.exp(-a)), 20),
+    # x ** (y - 1) where x ** y is known: its operands are x, y - 1 and x ** y.
+    "lower_pow": Op((_R, _R, _R), _R, lambda x, y, higher: np.power(x, y), 4),
     "sin": Op((_R,), _R, np.sin, 20),
     "cos": Op((_R,), _R, np.cos, 20),
     "tanh": Op((_R,), _R, np.tanh, 25),
@@ -66,6 +69,7 @@ OPS: dict[str, Op] = {
     "where": Op((_B, _R, _R), _R, lambda c, a, b: a if c else b),
     # What elementary functions are made of; see `elementary`.
     "fma": Op((_R, _R, _R), _R, lambda a, b, c: a * b + c, 2),
+    "reciprocal": Op((_R,), _R, lambda a: 1.0 / a, 4),
     "rint": Op((_R,), _R, np.rint),
     "mantissa": Op((_R,), _R, lambda a: _split(a)[0]),
     "exponent": Op((_R,), _R, lambda a: _split(a)[1]),
@@ -212,6 +216,18 @@ class Graph:
                 smaller.inputs[node.name] = moved[index]
         smaller.outputs = {name: moved[self.outputs[name]] for name in names}
         return smaller
+
+    def copy(self) -> Graph:
+        """Return a graph that can be changed without changing this one."""
+        other = Graph()
+        other.nodes, other.inputs, other.outputs = list(self.nodes), dict(self.inputs), dict(self.outputs)
+        other._found = dict(self._found)
+        return other
+
+    def make_input(self, node: int, name: str) -> None:
+        """Turn a node into an input."""
+        self.nodes[node] = Node("input", name=name)
+        self.inputs[name] = node
 
     def count(self) -> int:
         """Return the number of operations."""

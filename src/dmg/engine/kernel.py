@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from dmg.engine.process_model import ProcessModel
 
 
+# Worth a load from the cache instead of a second computation.
+COSTLY = {"pow", "exp", "log", "log1p", "expm1", "sigmoid", "tanh", "sin", "cos", "sqrt", "div"}
+
+
 @dataclass(frozen=True)
 class Kernel:
     """The graphs of one model, for one choice of static and dynamic parameters and of fluxes.
@@ -60,9 +64,44 @@ class Kernel:
         """The graph of one step."""
         return self.step.prune([f"s:{n}" for n in self.states] + [f"f:{n}" for n in self.fluxes])
 
-    def adjoint(self, wanted: Sequence[str]) -> Graph:
-        """Return the graph of one step back: gradients of the states and of the wanted inputs, ``r:parBETA`` say."""
-        return self.step.prune([f"d:s:{n}" for n in self.states] + [f"d:{n}" for n in wanted])
+    @cached_property
+    def costly(self) -> tuple[int, ...]:
+        """Nodes of ``step`` that a run forward computes and the way back needs again, and that are worth keeping.
+
+        A logarithm counts although only the way back needs it: it is half of a power of the same base.
+        """
+        forward = set(self.step.needed([f"s:{n}" for n in self.states]))
+        back = self.step.needed([name for name in self.step.outputs if name.startswith("d:")])
+        bases = {self.step.nodes[i].args[0] for i in forward if self.step.nodes[i].op == "pow"}
+
+        def is_costly(index: int) -> bool:
+            node = self.step.nodes[index]
+            return (node.op in COSTLY and index in forward) or (node.op == "log" and node.args[0] in bases)
+
+        return tuple(index for index in back if is_costly(index))
+
+    @cached_property
+    def again(self) -> Graph:
+        """The graph of one step forward that recomputes states and the costly nodes, ``k:<i>``."""
+        graph = self.step.copy()
+        graph.outputs |= {f"k:{i}": node for i, node in enumerate(self.costly)}
+        return graph.prune([f"s:{n}" for n in self.states] + [f"k:{i}" for i in range(len(self.costly))])
+
+    def adjoint(self, wanted: Sequence[str], kept: bool = False) -> Graph:
+        """Return the graph of one step back.
+
+        Parameters
+        ----------
+        wanted
+            Inputs whose gradient is asked for besides the states, ``r:parBETA`` say.
+        kept
+            Whether the costly nodes are inputs ``k:<i>``.
+        """
+        graph = self.step.copy()
+        if kept:
+            for i, node in enumerate(self.costly):
+                graph.make_input(node, f"k:{i}")
+        return graph.prune([f"d:s:{n}" for n in self.states] + [f"d:{n}" for n in wanted])
 
 
 def build_kernel(
@@ -105,7 +144,7 @@ def build_kernel(
         weighted=tuple(weighted),
         components=components,
         prologue=prologue,
-        step=graph,
+        step=_share_powers(graph),
         epilogue=epilogue,
     )
 
@@ -123,10 +162,32 @@ def copy_into(target: Graph, source: Graph, replaced: dict[str, int]) -> list[in
     return moved
 
 
+def _share_powers(graph: Graph) -> Graph:
+    """Return the graph with x ** (y - 1), which gradients of x ** y have, told of x ** y."""
+    powers = {node.args: index for index, node in enumerate(graph.nodes) if node.op == "pow"}
+    result, moved = Graph(), []
+    for node in graph.nodes:
+        if node.op == "input":
+            moved.append(result.input(node.name))
+        elif node.op == "constant":
+            moved.append(result.constant(node.value))
+        else:
+            args = [moved[a] for a in node.args]
+            higher = powers.get((node.args[0], _one_more(graph, node.args[1]))) if node.op == "pow" else None
+            known = higher is not None and higher < len(moved)
+            moved.append(result.add("lower_pow", *args, moved[higher]) if known else result.add(node.op, *args))
+    result.outputs = {name: moved[node] for name, node in graph.outputs.items()}
+    return result
+
+
+def _one_more(graph: Graph, exponent: int) -> int:
+    """Return the node y if the exponent is y - 1, else -1."""
+    node = graph.nodes[exponent]
+    return node.args[0] if node.op == "sub" and graph.nodes[node.args[1]].value == 1.0 else -1
+
+
 def _link(g: Graph, raw: int, link: str) -> int:
-    if link == "identity":
-        return raw
-    return g.add("div", g.constant(1.0), g.add("add", g.constant(1.0), g.add("exp", g.add("neg", raw))))
+    return raw if link == "identity" else g.add("sigmoid", raw)
 
 
 def _scaled(g: Graph, raw: int, p: Parameter, link: str) -> int:

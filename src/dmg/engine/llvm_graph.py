@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dmg.engine.elementary import function_graph, log_parts_graph, power_graph
@@ -100,29 +100,19 @@ def _to_single(value: float) -> float:
 def write_graph(w: Writer, graph: Graph, inputs: Mapping[str, str]) -> dict[str, str]:
     """Write a graph and return the names of its outputs."""
     values: list[str] = []
-    powers: dict[tuple[int, int], int] = {}
-    for index, node in enumerate(graph.nodes):
+    for node in graph.nodes:
+        args = [values[a] for a in node.args]
         if node.op == "input":
             values.append(inputs[node.name])
         elif node.op == "constant":
             values.append(w.constant(node.value))
-        elif node.op == "pow" and w.real == "float":
-            lower = _one_less(graph, node.args[1])
-            known = values[powers[node.args[0], lower]] if (node.args[0], lower) in powers else None
-            powers[node.args] = index
-            values.append(write_power(w, *(values[a] for a in node.args), known))
+        elif node.op in ("pow", "lower_pow") and w.real == "float":
+            values.append(write_power(w, *args))
         elif node.op == "log" and w.real == "float":
-            values.append(write_log(w, values[node.args[0]]))
+            values.append(write_log(w, *args))
         else:
-            values.append(_instruction(w, node.op, [values[a] for a in node.args]))
+            values.append(_instruction(w, node.op, args))
     return {name: values[node] for name, node in graph.outputs.items()}
-
-
-def _one_less(graph: Graph, exponent: int) -> int:
-    """Return the node e if the exponent is e - 1, else -1."""
-    node = graph.nodes[exponent]
-    is_less = node.op == "sub" and graph.nodes[node.args[1]].value == 1.0
-    return node.args[0] if is_less else -1
 
 
 def write_power(w: Writer, x: str, y: str, one_higher: str | None = None) -> str:
@@ -134,7 +124,7 @@ def write_power(w: Writer, x: str, y: str, one_higher: str | None = None) -> str
     if one_higher is None:
         value = write_graph(w, POWER, {"high": high, "low": low, "y": y})["power"]
     else:
-        value = w.emit(f"fdiv {FLAGS} {w.vector} {one_higher}, {x}")
+        value = w.emit(f"fmul {FLAGS} {w.vector} {one_higher}, {_reciprocal(w, x)}")
     return _detour(w, "pow", value, regular, x, y)
 
 
@@ -145,11 +135,11 @@ def write_log(w: Writer, x: str) -> str:
 
 
 def _logarithm(w: Writer, x: str) -> tuple[str, str, str]:
-    """Return the logarithm in two parts, and whether all entries of x are positive, normal and finite."""
+    """Return the logarithm in two parts, and whether all entries of x have one and a normal reciprocal."""
     if x not in w.logarithms:
         mask = f"<{w.lanes} x i1>"
         above = w.emit(f"fcmp oge {w.vector} {x}, {w.constant(2.0**-126)}")
-        below = w.emit(f"fcmp olt {w.vector} {x}, {w.constant(float('inf'))}")
+        below = w.emit(f"fcmp olt {w.vector} {x}, {w.constant(2.0**125)}")
         both = w.emit(f"and {mask} {above}, {below}")
         regular = w.call(f"llvm.vector.reduce.and.v{w.lanes}i1", "i1", (mask, both))
         parts = write_graph(w, LOG_PARTS, {"x": x})
@@ -210,7 +200,7 @@ def _instruction(w: Writer, op: str, args: list[str]) -> str:
         return w.emit(f"call {FLAGS} {vector} @{name}({', '.join(f'{vector} {a}' for a in args)})")
     if op in _LIBM:
         return _lane_by_lane(w, op, args[0])
-    return {"mantissa": _mantissa, "exponent": _exponent, "ldexp": _ldexp}[op](w, *args)
+    return {"mantissa": _mantissa, "exponent": _exponent, "ldexp": _ldexp, "reciprocal": _reciprocal}[op](w, *args)
 
 
 def _lane_by_lane(w: Writer, name: str, x: str) -> str:
@@ -265,40 +255,50 @@ def _special(w: Writer, x: str, value: str, at_zero: float, at_infinity: float) 
     return value
 
 
-def _masked(w: Writer, name: str, *operands: str) -> str:
-    """Call an AVX-512 instruction on every lane, sixteen at a time; 4 is the rounding mode of the thread."""
+def _by_sixteen(w: Writer, name: str, operands: Sequence[str], *rest: tuple[str, str]) -> str:
+    """Call an AVX-512 instruction, sixteen lanes at a time."""
     part, parts = "<16 x float>", []
     for first in range(0, w.lanes, 16):
         lanes = f"<16 x i32> <{', '.join(f'i32 {first + i}' for i in range(16))}>"
         given = []
         for o in operands:
-            if o.startswith("i32 "):
-                given.append(("i32", o[4:]))
-            elif w.lanes == 16:
-                given.append((part, o))
-            else:
-                given.append((part, w.emit(f"shufflevector {w.vector} {o}, {w.vector} poison, {lanes}")))
-        source = "zeroinitializer"
-        parts.append(
-            w.call(f"llvm.x86.avx512.mask.{name}.ps.512", part, *given, (part, source), ("i16", "-1"), ("i32", "4"))
-        )
+            whole = w.lanes == 16
+            given.append(o if whole else w.emit(f"shufflevector {w.vector} {o}, {w.vector} poison, {lanes}"))
+        parts.append(w.call(f"llvm.x86.avx512.{name}.ps.512", part, *((part, o) for o in given), *rest))
     value, size = parts[0], 16
     for other in parts[1:]:
         lanes = ", ".join(f"i32 {i}" for i in range(2 * size))
         value = w.emit(f"shufflevector {part} {value}, {part} {other}, <{2 * size} x i32> <{lanes}>")
+        size *= 2
     return value
+
+
+# Value of masked-out lanes (there are none), mask, and the rounding mode of the thread.
+_ALL = (("<16 x float>", "zeroinitializer"), ("i16", "-1"))
+_ROUNDING = ("i32", "4")
+
+
+def _reciprocal(w: Writer, x: str) -> str:
+    """Return 1 / x of numbers whose reciprocal is normal, to one unit in the last place."""
+    if not w.avx512:
+        return w.emit(f"fdiv {FLAGS} {w.vector} {w.constant(1.0)}, {x}")
+    rough = _by_sixteen(w, "rcp14", [x], *_ALL)
+    fma = f"llvm.fma.{w.suffix}"
+    less = w.emit(f"fneg {w.vector} {x}")
+    error = w.call(fma, w.vector, (w.vector, less), (w.vector, rough), (w.vector, w.constant(1.0)))
+    return w.call(fma, w.vector, (w.vector, rough), (w.vector, error), (w.vector, rough))
 
 
 def _mantissa(w: Writer, x: str) -> str:
     if w.avx512:
-        return _masked(w, "getmant", x, "i32 3")
+        return _by_sixteen(w, "mask.getmant", [x], ("i32", "3"), *_ALL, _ROUNDING)
     return _special(w, x, _split(w, x)[0], 1.0, 1.0)
 
 
 def _exponent(w: Writer, x: str) -> str:
     if not w.avx512:
         return _special(w, x, _split(w, x)[1], float("-inf"), float("inf"))
-    power = _masked(w, "getexp", x)
+    power = _by_sixteen(w, "mask.getexp", [x], *_ALL, _ROUNDING)
     # The exponent belongs to a mantissa in [1, 2); ours is in [0.75, 1.5).
     halved = w.emit(f"fcmp olt {w.vector} {_mantissa(w, x)}, {w.constant(1.0)}")
     one = w.emit(f"select <{w.lanes} x i1> {halved}, {w.vector} {w.constant(1.0)}, {w.vector} {w.constant(0.0)}")
@@ -307,7 +307,7 @@ def _exponent(w: Writer, x: str) -> str:
 
 def _ldexp(w: Writer, x: str, n: str) -> str:
     if w.avx512:
-        return _masked(w, "scalef", x, n)
+        return _by_sixteen(w, "mask.scalef", [x, n], *_ALL, _ROUNDING)
     integers = f"<{w.lanes} x i32>"
     name = f"llvm.fptosi.sat.v{w.lanes}i32.{w.suffix}"
     whole = w.call(name, integers, (w.vector, n))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dmg.engine.elementary import expand
+from dmg.engine.elementary import compose, expand
 from dmg.engine.geometry import Geometry
 from dmg.engine.graph import Graph
 from dmg.engine.kernel import Kernel
@@ -203,7 +203,9 @@ class KernelWriter(Writer):
 
     def prepared(self, graph: Graph) -> Graph:
         """Return the graph in operations that this precision has."""
-        return expand(graph, keep=("pow", "log")) if self.real == "float" else graph
+        if self.real == "double":
+            return compose(graph)
+        return expand(graph, keep=("pow", "lower_pow", "log", "reciprocal"))
 
     def begin_step(self, t: str) -> dict[str, str]:
         """Load forcings and dynamic parameters of a step."""
@@ -316,11 +318,21 @@ def write_forward(w: KernelWriter, keep: bool) -> str:
     return w.function("forward", FORWARD, lambda: _blocks(w, block))
 
 
-def write_adjoint(w: KernelWriter, wanted: Wanted) -> str:
-    """Return the function that walks blocks ``first`` to ``last`` back in time, from kept states and cotangents."""
+def write_adjoint(w: KernelWriter, wanted: Wanted, sparse: bool) -> str:
+    """Return the function that walks blocks ``first`` to ``last`` back in time, from kept states and cotangents.
+
+    Parameters
+    ----------
+    w
+        Writer of the kernel.
+    wanted
+        Gradients to compute.
+    sparse
+        Whether only the states of every ``segment``-th step were kept: those between are computed again, a segment at
+        a time, together with the costly numbers that the way back needs.
+    """
     kernel = w.kernel
     count = len(kernel.states)
-    step_graph = w.prepared(kernel.step.prune([f"s:{n}" for n in kernel.states]))
     kinds = {
         "p": kernel.static if wanted.static else (),
         "w": kernel.weighted if wanted.weights else (),
@@ -330,31 +342,20 @@ def write_adjoint(w: KernelWriter, wanted: Wanted) -> str:
     }
     names = {kind: [f"{kind}:{n}" for n in group] for kind, group in kinds.items()}
     summed = [*names["p"], *names["w"], *names["u"]]
-    graph = w.prepared(kernel.adjoint([n for group in names.values() for n in group]))
+    graph = w.prepared(kernel.adjoint([n for group in names.values() for n in group], kept=sparse))
+    again = w.prepared(kernel.again)
+    stored = [f"s:{n}" for n in kernel.states] + ([f"k:{i}" for i in range(len(kernel.costly))] if sparse else [])
 
     def block(b: str) -> list[str]:
         values = w.begin_block(b)
         zero = w.constant(0.0)
         lambdas = [(w.vector, w.load(w.elements_at("%grad_end", i))) for i in range(count)]
-        sums = [(w.vector, zero) for _ in summed]
+        carried = [*lambdas, *((w.vector, zero) for _ in summed)]
 
-        def again(t: str, *carried: str, begin: str) -> list[str]:
-            current = dict(zip((f"s:{n}" for n in kernel.states), carried, strict=True))
-            _scratch(w, t, begin, count, list(carried))
-            out = write_graph(w, step_graph, values | current | w.begin_step(t))
-            return [out[f"s:{n}"] for n in kernel.states]
-
-        def back(t: str, *carried: str, begin: str) -> list[str]:
-            stored = _scratch(w, t, begin, count)
-            known = values | w.begin_step(t) | dict(zip((f"s:{n}" for n in kernel.states), stored, strict=True))
+        def back(t: str, *carried: str, known: dict[str, str]) -> list[str]:
+            known = values | w.begin_step(t) | known
             known |= dict(zip((f"c:s:{n}" for n in kernel.states), carried[:count], strict=True))
-            for i, n in enumerate(kernel.fluxes):
-                row = w.integer(f"add {w.integer(f'mul %steps, {i}')}, {t}")
-                if kernel.components:
-                    known[f"c:f:{n}"] = w.load(w.address("%grad_flux", f"{row}*%elements", "%offset"))
-                    continue
-                cotangent = w.load_sites("%grad_flux", f"{row}*{w.integer(f'udiv %columns, {w.parts}')}", "%site")
-                known[f"c:f:{n}"] = cotangent if n in kernel.weighted else w.mean(cotangent)
+            known |= _cotangents(w, t)
             out = write_graph(w, graph, known)
             for i, n in enumerate(names["r"]):
                 w.store_dynamic(out[f"d:{n}"], t, i)
@@ -367,28 +368,41 @@ def write_adjoint(w: KernelWriter, wanted: Wanted) -> str:
                 new.append(w.emit(f"fadd {FLAGS} {w.vector} {total}, {out[f'd:{n}']}"))
             return new
 
+        def kept(index: str) -> list[str]:
+            rows = [w.integer(f"add {w.integer(f'mul {index}, {count}')}, {i}") for i in range(count)]
+            return [w.load(w.elements_at("%kept", row)) for row in rows]
+
+        def step_back(t: str, *carried: str) -> list[str]:
+            return back(t, *carried, known=dict(zip(stored, kept(t), strict=True)))
+
         def segment(index: str, *carried: str) -> list[str]:
             begin = w.integer(f"mul {index}, %segment")
             end = _smaller(w, w.integer(f"add {begin}, %segment"), "%steps")
-            last = w.integer(f"sub {end}, 1")
-            kept = []
-            for i in range(count):
-                row = w.integer(f"add {w.integer(f'mul {index}, {count}')}, {i}")
-                kept.append((w.vector, w.load(w.elements_at("%kept", row))))
-            before = w.loop(begin, last, kept, lambda t, *c: again(t, *c, begin=begin))
-            _scratch(w, last, begin, count, before)
-            stop = w.integer(f"sub {begin}, 1")
-            return w.loop(last, stop, [(w.vector, v) for v in carried], lambda t, *c: back(t, *c, begin=begin), -1)
+
+            def forth(t: str, *states: str) -> list[str]:
+                current = dict(zip((f"s:{n}" for n in kernel.states), states, strict=True))
+                out = write_graph(w, again, values | current | w.begin_step(t))
+                numbers = [*states, *(out[n] for n in stored[count:])]
+                for number, pointer in zip(numbers, _scratch(w, t, begin, len(stored)), strict=True):
+                    w.store(number, pointer)
+                return [out[f"s:{n}"] for n in kernel.states]
+
+            def from_scratch(t: str, *carried: str) -> list[str]:
+                numbers = [w.load(pointer) for pointer in _scratch(w, t, begin, len(stored))]
+                return back(t, *carried, known=dict(zip(stored, numbers, strict=True)))
+
+            w.loop(begin, end, [(w.vector, value) for value in kept(index)], forth)
+            last, stop = w.integer(f"sub {end}, 1"), w.integer(f"sub {begin}, 1")
+            return w.loop(last, stop, [(w.vector, value) for value in carried], from_scratch, -1)
 
         newest = w.integer(f"sub {_segments(w)}, 1")
-        final = w.loop(newest, "-1", [*lambdas, *sums], segment, -1)
+        final = w.loop(newest, "-1", carried, segment if sparse else step_back, -1)
         for i in range(count):
             w.store(final[i], w.elements_at("%grad_start", i))
         total = dict(zip(summed, final[count:], strict=True))
-        gradients = {f"d:{n}": total[n] for n in names["p"]}
         if names["p"]:
             raw = {f"r:{n}": values[f"r:{n}"] for n in kernel.static}
-            out = write_graph(w, w.prepared(kernel.epilogue), raw | gradients)
+            out = write_graph(w, w.prepared(kernel.epilogue), raw | {f"d:{n}": total[n] for n in names["p"]})
             for i, n in enumerate(kernel.static):
                 w.store(out[f"d:r:{n}"], w.elements_at("%grad_static", i))
         for i, n in enumerate(names["w"]):
@@ -398,6 +412,19 @@ def write_adjoint(w: KernelWriter, wanted: Wanted) -> str:
         return []
 
     return w.function("adjoint", ADJOINT, lambda: _blocks(w, block))
+
+
+def _cotangents(w: KernelWriter, t: str) -> dict[str, str]:
+    """Load the gradients of the fluxes of a step."""
+    found = {}
+    for i, n in enumerate(w.kernel.fluxes):
+        row = w.integer(f"add {w.integer(f'mul %steps, {i}')}, {t}")
+        if w.kernel.components:
+            found[f"c:f:{n}"] = w.load(w.address("%grad_flux", f"{row}*%elements", "%offset"))
+            continue
+        cotangent = w.load_sites("%grad_flux", f"{row}*{w.integer(f'udiv %columns, {w.parts}')}", "%site")
+        found[f"c:f:{n}"] = cotangent if n in w.kernel.weighted else w.mean(cotangent)
+    return found
 
 
 def _blocks(w: KernelWriter, block: Callable[[str], list[str]]) -> None:
@@ -414,12 +441,7 @@ def _segments(w: KernelWriter) -> str:
     return w.integer(f"sdiv {w.integer(f'sub {more}, 1')}, %segment")
 
 
-def _scratch(w: KernelWriter, t: str, begin: str, count: int, values: Sequence[str] | None = None) -> list[str]:
-    """Store the states before a step in the scratch memory of the thread, or load them."""
+def _scratch(w: KernelWriter, t: str, begin: str, count: int) -> list[str]:
+    """Return where the scratch memory of the thread has the numbers of a step."""
     row = w.integer(f"mul {w.integer(f'sub {t}, {begin}')}, {count * w.lanes}")
-    pointers = [w.address("%scratch", row, str(i * w.lanes)) for i in range(count)]
-    if values is None:
-        return [w.load(pointer) for pointer in pointers]
-    for value, pointer in zip(values, pointers, strict=True):
-        w.store(value, pointer)
-    return []
+    return [w.address("%scratch", row, str(i * w.lanes)) for i in range(count)]

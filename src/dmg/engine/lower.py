@@ -157,11 +157,6 @@ def _threshold_backward(g: Graph, grad: int, a: int, threshold: int) -> int:
     return g.add("where", g.add("le", a, threshold), g.constant(0.0), grad)
 
 
-@rule("sigmoid")
-def _sigmoid(g: Graph, a: int) -> int:
-    return g.add("div", g.constant(1.0), g.add("add", g.constant(1.0), g.add("exp", g.add("neg", a))))
-
-
 @rule("sigmoid_backward")
 def _sigmoid_backward(g: Graph, grad: int, y: int) -> int:
     return g.add("mul", grad, g.add("mul", y, g.add("sub", g.constant(1.0), y)))
@@ -184,7 +179,7 @@ def _softplus(g: Graph, a: int, beta: int | None = None, threshold: int | None =
 @rule("softplus_backward")
 def _softplus_backward(g: Graph, grad: int, a: int, beta: int, threshold: int) -> int:
     scaled = g.add("mul", a, beta)
-    inner = g.add("mul", grad, _sigmoid(g, scaled))
+    inner = g.add("mul", grad, g.add("sigmoid", scaled))
     return g.add("where", g.add("gt", scaled, threshold), grad, inner)
 
 
