@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
 
 import llvmlite
 import llvmlite.binding as llvm
 import torch
 from torch import Tensor
 
+from dmg.engine.cache import cache_folder, remember
 from dmg.engine.geometry import Geometry
 from dmg.engine.kernel import Kernel, fingerprint
 from dmg.engine.llvm_kernel import ADJOINT, FORWARD, KernelWriter, Wanted, write_adjoint, write_forward
@@ -43,6 +43,7 @@ class CpuFunction:
     def __init__(
         self, kernel: Kernel, geometry: Geometry, dtype: torch.dtype, wanted: Wanted | None = None, keep: bool = False
     ) -> None:
+        self._numbers, self._lanes, self._dtype = len(kernel.states) + len(kernel.costly), geometry.lanes, dtype
         self.arguments = FORWARD if wanted is None else ADJOINT
         name = "forward" if wanted is None else "adjoint"
         shape = (geometry.components, geometry.width, geometry.lanes)
@@ -58,6 +59,11 @@ class CpuFunction:
         kinds = [ctypes.c_int64 if a.startswith("i64") else ctypes.c_void_p for a in self.arguments]
         # A function of ctypes releases the interpreter's lock while it runs.
         self._call = ctypes.CFUNCTYPE(None, *kinds)(address)
+
+    def scratch(self, blocks: int, segment: int, device: torch.device) -> list[Tensor]:
+        """Return memory for the numbers of a segment, one tensor per thread."""
+        shape = segment, self._numbers, self._lanes
+        return [torch.empty(shape, dtype=self._dtype, device=device) for _ in range(threads_for(blocks))]
 
     def __call__(self, blocks: int, scratch: Sequence[Tensor] | None = None, **values: int | Tensor | None) -> None:
         """Run all blocks, spread over the threads that PyTorch may use.
@@ -125,13 +131,6 @@ def _target() -> tuple[str, ...]:
     return (llvmlite.__version__, llvm.get_host_cpu_name(), *sorted(_host_features()))
 
 
-def cache_folder() -> Path:
-    """Return where compiled code is kept: ``DMG_CACHE_DIR``, else the user's cache folder."""
-    if folder := os.environ.get("DMG_CACHE_DIR"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dmg" / "kernels"
-
-
 # Engines by key, for as long as the process lives: functions may run in any thread at any time.
 _engines: dict[str, llvm.ExecutionEngine] = {}
 
@@ -145,23 +144,12 @@ def load_object(key: str, text: Callable[[], str]) -> llvm.ExecutionEngine:
         code = path.read_bytes()
     except OSError:
         code = compile_text(text())
-        _remember(path, code)
+        remember(path, code)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     _engines[key] = engine
     return engine
-
-
-def _remember(path: Path, code: bytes) -> None:
-    """Write compiled code to the cache; a cache that cannot be written costs time only."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_bytes(code)
-        temporary.replace(path)
-    except OSError:
-        return
 
 
 def compile_text(text: str) -> bytes:

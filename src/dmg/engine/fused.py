@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dmg.engine import layout as arrange
-from dmg.engine.cpu import CpuFunction, threads_for
-from dmg.engine.geometry import LANES, Geometry
+from dmg.engine.backend import backend_for
+from dmg.engine.geometry import Geometry
 from dmg.engine.kernel import Kernel, build_kernel
 from dmg.engine.llvm_kernel import Wanted
 from dmg.engine.parameters import ParameterLayout, RawParameters
@@ -20,10 +20,6 @@ from dmg.engine.workspace import Loan
 
 if TYPE_CHECKING:
     from dmg.engine.process_model import ProcessModel
-
-# Memory for states that a forward run keeps for the way back; if it does not hold those of every step, only every
-# K-th step's are kept and the rest is computed again.
-KEPT_BYTES = 16 * 2**20
 
 
 class Plan:
@@ -33,6 +29,8 @@ class Plan:
     ----------
     model, layout, fluxes, weighted, components, dtype
         What is run; ``weighted`` names the fluxes that have component weights, ``components`` asks for all of them.
+    device
+        Kind of device on which it is run.
     """
 
     def __init__(
@@ -43,14 +41,19 @@ class Plan:
         weighted: tuple[str, ...],
         components: bool,
         dtype: torch.dtype,
+        device: str,
     ) -> None:
         self.model, self.layout, self.fluxes, self.dtype = model, layout, fluxes, dtype
-        self.components = components
+        self.components, self.backend = components, backend_for(device)
         # With padded components every flux is weighted: the padding weighs nothing.
-        self.shape = Geometry(1, layout.components, LANES[dtype])
+        self.shape = self.geometry(1)
         self.given_weights = weighted
         self.weighted = () if components else weighted if self.shape.exact else fluxes
-        self._adjoints: dict[tuple[Any, ...], tuple[Kernel, CpuFunction]] = {}
+        self._adjoints: dict[tuple[Any, ...], tuple[Kernel, Any]] = {}
+
+    def geometry(self, sites: int) -> Geometry:
+        """Return how the elements of a number of sites fill blocks."""
+        return Geometry(sites, self.layout.components, self.backend.lanes[self.dtype])
 
     @cached_property
     def kernel(self) -> Kernel:
@@ -58,22 +61,22 @@ class Plan:
         return build_kernel(self.model, self.layout, self.fluxes, self.weighted, self.components)
 
     @cached_property
-    def forward(self) -> CpuFunction:
+    def forward(self) -> Any:
         """The function of a run without gradient."""
-        return CpuFunction(self.kernel, self.shape, self.dtype)
+        return self.backend.function(self.kernel, self.shape, self.dtype)
 
     @cached_property
-    def forward_keeping(self) -> CpuFunction:
+    def forward_keeping(self) -> Any:
         """The function of a run that keeps states for the way back."""
-        return CpuFunction(self.kernel, self.shape, self.dtype, keep=True)
+        return self.backend.function(self.kernel, self.shape, self.dtype, keep=True)
 
-    def adjoint(self, fluxes: tuple[str, ...], wanted: Wanted, sparse: bool) -> tuple[Kernel, CpuFunction]:
+    def adjoint(self, fluxes: tuple[str, ...], wanted: Wanted, sparse: bool) -> tuple[Kernel, Any]:
         """Return graphs and function of the way back from some fluxes, with the states of all steps or of a few."""
         key = (fluxes, wanted, sparse)
         if key not in self._adjoints:
             weighted = tuple(n for n in fluxes if n in self.weighted)
             kernel = build_kernel(self.model, self.layout, fluxes, weighted, self.components)
-            self._adjoints[key] = kernel, CpuFunction(kernel, self.shape, self.dtype, wanted, sparse)
+            self._adjoints[key] = kernel, self.backend.function(kernel, self.shape, self.dtype, wanted, sparse)
         return self._adjoints[key]
 
 
@@ -84,15 +87,16 @@ def plan_for(
     weighted: tuple[str, ...],
     components: bool,
     dtype: torch.dtype,
+    device: str,
 ) -> Plan:
     """Return the plan of a model, made once; numbers that the step reads from the model are part of the key."""
     settings = tuple(
         (name, value) for name, value in sorted(vars(model).items()) if isinstance(value, (bool, int, float, str))
     )
     plans = model.__dict__.setdefault("_plans", {})
-    key = (layout, fluxes, weighted, components, dtype, settings)
+    key = (layout, fluxes, weighted, components, dtype, device, settings)
     if key not in plans:
-        plans[key] = Plan(model, layout, fluxes, weighted, components, dtype)
+        plans[key] = Plan(model, layout, fluxes, weighted, components, dtype, device)
     return plans[key]
 
 
@@ -136,7 +140,7 @@ def run_fused(
         Name to final value.
     """
     weighted = () if components else tuple(n for n in fluxes if n in weights)
-    plan = plan_for(model, layout, tuple(fluxes), weighted, components, forcing.dtype)
+    plan = plan_for(model, layout, tuple(fluxes), weighted, components, forcing.dtype, forcing.device.type)
     dynamic = raw.dynamic
     if raw.dropped is not None:
         mask = raw.dropped.T.repeat_interleave(layout.components, dim=1)
@@ -166,23 +170,23 @@ class _Fused(torch.autograd.Function):
         n_weights: int,
         *rest: Tensor,
     ) -> tuple[Tensor, ...]:
-        geometry, kernel = Geometry(forcing.shape[1], plan.layout.components, LANES[plan.dtype]), plan.kernel
+        geometry, kernel = plan.geometry(forcing.shape[1]), plan.kernel
         states, given, uniforms = rest[:n_states], rest[n_states : n_states + n_weights], rest[n_states + n_weights :]
         steps, dtype = forcing.shape[0], plan.dtype
         needs_gradient = any(ctx.needs_input_grad)
         x, p = arrange.forcing_series(forcing, geometry), arrange.dynamic_series(dynamic, geometry)
         rows = arrange.static_rows(static, len(kernel.static), geometry)
         start = arrange.to_rows(list(states), geometry)
-        weights = _weights(plan, plan.weighted, given, geometry, dtype)
-        flat = torch.cat([u.reshape(-1) for u in uniforms]) if uniforms else torch.empty(0, dtype=dtype)
+        weights = _weights(plan, plan.weighted, given, geometry, forcing)
+        flat = torch.cat([u.reshape(-1) for u in uniforms]) if uniforms else forcing.new_empty(0)
         width = arrange.columns(geometry)
-        flux = torch.empty(len(kernel.fluxes), steps, geometry.elements if plan.components else width, dtype=dtype)
+        flux = forcing.new_empty(len(kernel.fluxes), steps, geometry.elements if plan.components else width)
         end = torch.empty_like(start)
         segment, kept = steps, None
         if needs_gradient:
             step_bytes = start.numel() * start.element_size()
-            segment = max(1, -(-steps * step_bytes // KEPT_BYTES))
-            kept = Loan((-(-steps // segment), *start.shape), dtype)
+            segment = max(1, -(-steps * step_bytes // plan.backend.kept_bytes))
+            kept = Loan((-(-steps // segment), *start.shape), dtype, forcing.device)
         common = {
             "steps": steps, "segment": segment, "sites": geometry.sites,
             "elements": geometry.elements, "columns": width,
@@ -206,7 +210,7 @@ class _Fused(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         plan, geometry, common = ctx.plan, ctx.geometry, ctx.common
-        count, steps, dtype = len(plan.fluxes), common["steps"], plan.dtype
+        count, steps, dtype, like = len(plan.fluxes), common["steps"], plan.dtype, common["forcing"]
         fluxes = tuple(n for n, g in zip(plan.fluxes, gradients, strict=False) if g is not None)
         needs = ctx.needs_input_grad
         n_states, n_given = ctx.n_states, len(ctx.given)
@@ -217,9 +221,7 @@ class _Fused(torch.autograd.Function):
         segment = common["segment"]
         kernel, function = plan.adjoint(fluxes, wanted, sparse=segment > 1)
         shapes = ctx.shapes[:n_states]
-        rest = [
-            g if g is not None else torch.zeros(s, dtype=dtype) for g, s in zip(gradients[count:], shapes, strict=True)
-        ]
+        rest = [g if g is not None else like.new_zeros(s) for g, s in zip(gradients[count:], shapes, strict=True)]
         grad_end = arrange.without_padding(arrange.to_rows(rest, geometry), geometry)
         present = [g for g in gradients[:count] if g is not None]
         to_kernel = arrange.to_elements if plan.components else arrange.to_columns
@@ -227,7 +229,7 @@ class _Fused(torch.autograd.Function):
         width, elements = common["columns"], common["elements"]
 
         def new(*shape: int) -> Tensor:
-            return torch.empty(shape, dtype=dtype)
+            return like.new_empty(shape)
 
         out = {
             "grad_start": torch.empty_like(grad_end),
@@ -237,9 +239,8 @@ class _Fused(torch.autograd.Function):
             "grad_weights": new(len(kernel.weighted), elements) if wanted.weights else None,
             "grad_uniforms": new(len(kernel.uniforms), elements) if wanted.uniforms else None,
         }
-        numbers = len(kernel.states) + len(kernel.costly)
-        scratch = [new(segment, numbers, geometry.lanes) for _ in range(threads_for(geometry.blocks))]
-        weights = _weights(plan, kernel.weighted, ctx.given, geometry, dtype)
+        scratch = function.scratch(geometry.blocks, segment, like.device)
+        weights = _weights(plan, kernel.weighted, ctx.given, geometry, like)
         function(geometry.blocks, scratch, **common, weights=weights, grad_end=grad_end, grad_flux=grad_flux, **out)
         channels, static_channels = ctx.channels
         dynamic = static = forcing = None
@@ -267,14 +268,12 @@ class _Fused(torch.autograd.Function):
         return (None, forcing, dynamic, static, None, None, *states, *given, *uniforms)
 
 
-def _weights(
-    plan: Plan, weighted: Sequence[str], given: Sequence[Tensor], geometry: Geometry, dtype: torch.dtype
-) -> Tensor:
+def _weights(plan: Plan, weighted: Sequence[str], given: Sequence[Tensor], geometry: Geometry, like: Tensor) -> Tensor:
     """Return component weights as rows [n, elements]; the mean where none are given, and nothing for padding."""
     if not weighted:
-        return torch.empty(0, dtype=dtype)
+        return like.new_empty(0)
     by_name = dict(zip(plan.given_weights, given, strict=True))
-    mean = torch.full((geometry.sites, geometry.components), 1.0 / geometry.components, dtype=dtype)
+    mean = like.new_full((geometry.sites, geometry.components), 1.0 / geometry.components)
     return arrange.without_padding(arrange.to_rows([by_name.get(n, mean) for n in weighted], geometry), geometry)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from dmg.engine.backend import reason_against
 from dmg.engine.eager import run_eager
 from dmg.engine.parameters import ParameterLayout, RawParameters
 from dmg.engine.trace import UnsupportedOp
@@ -74,7 +74,7 @@ def simulate(
     components
         Return fluxes per component, [T, B, M].
     engine
-        ``eager``: a loop in PyTorch. ``fused``: one compiled kernel, on the CPU. ``auto``: fused where it can be.
+        ``eager``: a loop in PyTorch. ``fused``: one compiled kernel on CPU or GPU. ``auto``: fused where it can be.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def _run_fused(
     weights: Mapping[str, Tensor],
     components: bool,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    # Imported here: a machine without LLVM runs eagerly.
+    # Imported here: an eager run needs no compiler.
     from dmg.engine.fused import run_fused
 
     return run_fused(
@@ -163,13 +163,9 @@ def _run_eager(
 
 def _reason_against_fused(forcing: Tensor) -> str | None:
     """Return why a run cannot be fused, None if it can."""
-    if forcing.device.type != "cpu":
-        return f"there is no kernel for the device {forcing.device}"
     if forcing.dtype not in (torch.float32, torch.float64):
         return f"there is no kernel for {forcing.dtype}"
-    if importlib.util.find_spec("llvmlite") is None:
-        return "llvmlite is not installed"
-    return None
+    return reason_against(forcing.device)
 
 
 @cache

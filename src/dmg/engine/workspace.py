@@ -19,8 +19,8 @@ class Loan:
 
     Parameters
     ----------
-    shape, dtype
-        Of the tensor; its values are arbitrary.
+    shape, dtype, device
+        Of the tensor; its values are arbitrary. Memory of a GPU goes back to PyTorch, which knows the streams.
 
     Attributes
     ----------
@@ -28,13 +28,13 @@ class Loan:
         The tensor; it must not outlive the loan.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
         self._key = (math.prod(shape), dtype)
-        spare = _free[self._key]
-        self._buffer = spare.pop() if spare else torch.empty(self._key[0], dtype=dtype)
+        spare = _free[self._key] if device.type == "cpu" else []
+        self._buffer = spare.pop() if spare else torch.empty(self._key[0], dtype=dtype, device=device)
         self.tensor = self._buffer.view(shape)
 
     def __del__(self) -> None:
         spare = _free[self._key]
-        if len(spare) < SPARE:
+        if self._buffer.device.type == "cpu" and len(spare) < SPARE:
             spare.append(self._buffer)

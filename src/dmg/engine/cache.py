@@ -1,0 +1,31 @@
+"""Where compiled code is kept between runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Return where compiled code is kept: ``DMG_CACHE_DIR``, else the user's cache folder."""
+    if folder := os.environ.get("DMG_CACHE_DIR"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dmg" / "kernels"
+
+
+def remember(path: Path, code: bytes) -> bool:
+    """Write code to the cache, whole or not at all; a cache that cannot be written costs time only.
+
+    Returns
+    -------
+    bool
+        Whether it was written.
+    """
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(code)
+        temporary.replace(path)
+    except OSError:
+        return False
+    return True
