@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
+
+_DIGEST = hashlib.sha256().digest_size
 
 
 def cache_folder() -> Path:
@@ -29,3 +32,18 @@ def remember(path: Path, code: bytes) -> bool:
     except OSError:
         return False
     return True
+
+
+def seal(code: bytes) -> bytes:
+    """Return code with its checksum before it, as `recall` expects it: to run damaged code would end the process."""
+    return hashlib.sha256(code).digest() + code
+
+
+def recall(path: Path) -> bytes | None:
+    """Return sealed code from the cache, None if there is none or it is damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    code = content[_DIGEST:]
+    return code if content == seal(code) else None

@@ -13,13 +13,13 @@ import llvmlite.binding as llvm
 import torch
 from torch import Tensor
 
-from dmg.engine.cache import cache_folder, remember
+from dmg.engine.cache import cache_folder, recall, remember, seal
 from dmg.engine.geometry import Geometry
 from dmg.engine.kernel import Kernel, fingerprint
 from dmg.engine.llvm_kernel import ADJOINT, FORWARD, KernelWriter, Wanted, write_adjoint, write_forward
 
 REALS = {torch.float32: "float", torch.float64: "double"}
-_FORMAT = 1
+_FORMAT = 2
 
 
 class CpuFunction:
@@ -140,11 +140,10 @@ def load_object(key: str, text: Callable[[], str]) -> llvm.ExecutionEngine:
     if key in _engines:
         return _engines[key]
     path = cache_folder() / f"{key}.o"
-    try:
-        code = path.read_bytes()
-    except OSError:
+    code = recall(path)
+    if code is None:
         code = compile_text(text())
-        remember(path, code)
+        remember(path, seal(code))
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()

@@ -76,7 +76,8 @@ class State:
     unit
         Unit of the values.
     initial
-        Value of a cold start.
+        Value of a cold start; or the name of a parameter, whose value (that of the first step, if it is dynamic) is
+        the first of this state. The gradient goes through it.
     size
         Length of a vector state, 1 for a scalar.
     description
@@ -85,7 +86,7 @@ class State:
 
     name: str
     unit: str = ""
-    initial: float = 0.0
+    initial: float | str = 0.0
     size: int = 1
     description: str = ""
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from dmg.engine import layout as arrange
 from dmg.engine.backend import backend_for
@@ -16,7 +15,9 @@ from dmg.engine.geometry import Geometry
 from dmg.engine.kernel import Kernel, build_kernel
 from dmg.engine.llvm_kernel import Wanted
 from dmg.engine.parameters import ParameterLayout, RawParameters
+from dmg.engine.trace import settings_of
 from dmg.engine.workspace import Loan
+from dmg.errors import StepError
 
 if TYPE_CHECKING:
     from dmg.engine.process_model import ProcessModel
@@ -58,7 +59,7 @@ class Plan:
     @cached_property
     def kernel(self) -> Kernel:
         """The graphs of a run forward."""
-        return build_kernel(self.model, self.layout, self.fluxes, self.weighted, self.components)
+        return build_kernel(self.model, self.layout, self.fluxes, self.weighted, self.components, self.dtype)
 
     @cached_property
     def forward(self) -> Any:
@@ -75,9 +76,16 @@ class Plan:
         key = (fluxes, wanted, sparse)
         if key not in self._adjoints:
             weighted = tuple(n for n in fluxes if n in self.weighted)
-            kernel = build_kernel(self.model, self.layout, fluxes, weighted, self.components)
+            kernel = build_kernel(self.model, self.layout, fluxes, weighted, self.components, self.dtype)
             self._adjoints[key] = kernel, self.backend.function(kernel, self.shape, self.dtype, wanted, sparse)
         return self._adjoints[key]
+
+
+class _Plans(dict[tuple[Any, ...], Plan]):
+    """The plans of a model; compiled code is not copied with it, a copy makes its own."""
+
+    def __reduce__(self) -> tuple[type[_Plans], tuple[()]]:
+        return _Plans, ()
 
 
 def plan_for(
@@ -90,11 +98,8 @@ def plan_for(
     device: str,
 ) -> Plan:
     """Return the plan of a model, made once; numbers that the step reads from the model are part of the key."""
-    settings = tuple(
-        (name, value) for name, value in sorted(vars(model).items()) if isinstance(value, (bool, int, float, str))
-    )
-    plans = model.__dict__.setdefault("_plans", {})
-    key = (layout, fluxes, weighted, components, dtype, device, settings)
+    plans = model.__dict__.setdefault("_plans", _Plans())
+    key = (layout, fluxes, weighted, components, dtype, device, settings_of(model))
     if key not in plans:
         plans[key] = Plan(model, layout, fluxes, weighted, components, dtype, device)
     return plans[key]
@@ -150,8 +155,11 @@ def run_fused(
     uniforms = [p for _, p in model.named_parameters()]
     states = [stores[s.name] for s in model.states]
     # One precision inside the kernel: that of the forcing.
-    inputs = [t.to(forcing.dtype) for t in (dynamic, raw.static, *states, *elements, *uniforms)]
-    results = _Fused.apply(plan, forcing, *inputs[:2], len(states), len(elements), *inputs[2:])
+    inputs = [t.to(forcing.dtype) for t in (forcing, dynamic, raw.static, *states, *elements, *uniforms)]
+    if not torch.is_grad_enabled():
+        # Otherwise weights that could have a gradient would have states kept for nothing.
+        inputs = [t.detach() for t in inputs]
+    results = _Fused.apply(plan, *inputs[:3], len(states), len(elements), *inputs[3:])
     series, final = results[: len(fluxes)], results[len(fluxes) :]
     return dict(zip(fluxes, series, strict=True)), {s.name: v for s, v in zip(model.states, final, strict=True)}
 
@@ -207,8 +215,20 @@ class _Fused(torch.autograd.Function):
         return (*series, *_unflatten(end, [s.shape for s in states], geometry))
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        with torch.no_grad():
+            found = _Fused.gradients(ctx, *gradients)
+        if not torch.is_grad_enabled():
+            return found
+        present = [g.requires_grad_() for g in found if g is not None]
+        refused = iter(_Once.apply(*present))
+        return tuple(g if g is None else next(refused) for g in found)
+
+    @staticmethod
+    def gradients(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Return the gradient of every input of `forward` that needs one."""
+        # Asked for even though the kernel reads copies: PyTorch then says what was freed, or changed in place.
+        _ = ctx.saved_tensors
         plan, geometry, common = ctx.plan, ctx.geometry, ctx.common
         count, steps, dtype, like = len(plan.fluxes), common["steps"], plan.dtype, common["forcing"]
         fluxes = tuple(n for n, g in zip(plan.fluxes, gradients, strict=False) if g is not None)
@@ -249,7 +269,7 @@ class _Fused(torch.autograd.Function):
         elif needs[2]:
             dynamic = new(steps, geometry.sites, channels).zero_()
         if wanted.static:
-            found = arrange.from_rows(out["grad_static"], geometry).transpose(0, 1).reshape(geometry.sites, -1)
+            found = arrange.from_rows(out["grad_static"], geometry).transpose(0, 1).flatten(1)
             static = torch.nn.functional.pad(found, (0, static_channels - found.shape[1]))
         if wanted.forcing:
             forcing = arrange.from_columns(out["grad_forcing"], geometry).permute(1, 2, 0)
@@ -266,6 +286,18 @@ class _Fused(torch.autograd.Function):
             sizes = [s.numel() for s in ctx.shapes[n_states + n_given :]]
             uniforms = [u.reshape(s) for u, s in zip(flat.split(sizes), ctx.shapes[n_states + n_given :], strict=True)]
         return (None, forcing, dynamic, static, None, None, *states, *given, *uniforms)
+
+
+class _Once(torch.autograd.Function):
+    """Gradients that cannot be differentiated again."""
+
+    @staticmethod
+    def forward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return tuple(g.view_as(g) for g in gradients)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        raise StepError("the fused engine has no second derivatives", hint="use engine: eager for them")
 
 
 def _weights(plan: Plan, weighted: Sequence[str], given: Sequence[Tensor], geometry: Geometry, like: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import torch
+
 from dmg.engine.declare import Parameter
 from dmg.engine.graph import Graph
 from dmg.engine.trace import trace_step
@@ -110,9 +112,10 @@ def build_kernel(
     fluxes: Sequence[str],
     weighted: Sequence[str] = (),
     components: bool = False,
+    dtype: torch.dtype = torch.float64,
 ) -> Kernel:
     """Trace a model and put link and bounds of its parameters around the step."""
-    traced = trace_step(model, [p.name for p in layout.parameters], fluxes)
+    traced = trace_step(model, [p.name for p in layout.parameters], fluxes, dtype)
     graph = Graph()
     states = [n.removeprefix("s:") for n in traced.inputs if n.startswith("s:")]
     physical = {

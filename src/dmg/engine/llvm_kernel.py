@@ -167,7 +167,10 @@ class KernelWriter(Writer):
         self.do(f"%go{n} = icmp {'slt' if step > 0 else 'sgt'} i64 %i{n}, {stop}")
         self.do(f"br i1 %go{n}, label %body{n}, label %done{n}")
         self.do(f"body{n}:")
+        # What the body computes is unknown after it.
+        known, self.logarithms = self.logarithms, dict(self.logarithms)
         new = list(body(*phis))
+        self.logarithms = known
         following = self.integer(f"add %i{n}, {step}")
         self.do(f"br label %latch{n}")
         self.do(f"latch{n}:")

@@ -58,6 +58,7 @@ _SAME = [
     "log1p",
     "sin",
     "cos",
+    "sigmoid",
     "tanh",
 ]
 RULES |= {name: _direct(name) for name in _SAME}
@@ -183,17 +184,12 @@ def _softplus_backward(g: Graph, grad: int, a: int, beta: int, threshold: int) -
     return g.add("where", g.add("gt", scaled, threshold), grad, inner)
 
 
-@rule("zeros_like")
-def _zeros_like(g: Graph, a: int) -> int:
+@rule("zero")
+def _zero(g: Graph, a: int) -> int:
     return g.constant(0.0)
 
 
-@rule("ones_like")
-def _ones_like(g: Graph, a: int) -> int:
-    return g.constant(1.0)
-
-
-@rule("full_like", "fill", "copy")
+@rule("fill", "copy")
 def _second(g: Graph, a: int, value: int, *rest: object) -> int:
     return value
 

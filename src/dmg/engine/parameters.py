@@ -156,6 +156,17 @@ class ParameterLayout:
             dynamic[p.name] = value
         return static, dynamic
 
+    def at_start(self, raw: RawParameters, name: str) -> Tensor | None:
+        """Return a parameter [B, M] at the first step; None if the network does not supply it."""
+        m, dynamic = self.components, raw.dynamic[0]
+        if raw.dropped is not None:
+            dynamic = torch.where(raw.dropped.T.repeat_interleave(m, dim=1), raw.held, dynamic)
+        for group, values in ((self.static_parameters, raw.static), (self.dynamic_parameters, dynamic)):
+            for i, p in enumerate(group):
+                if p.name == name:
+                    return scale_to_bounds(LINKS[self.link](values[:, i * m : (i + 1) * m]), p)
+        return None
+
     def scale_routing(self, raw: RawParameters) -> dict[str, Tensor]:
         """Return the parameters of the router, name to tensor [B]."""
         unit = LINKS[self.link](raw.static[:, raw.static.shape[1] - len(self.routing) :])

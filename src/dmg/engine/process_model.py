@@ -104,6 +104,13 @@ class ProcessModel(StandaloneCall, nn.Module):
                     f"{name} needs the forcing '{forcing.name}', which 'variables' does not list",
                     hint=did_you_mean(forcing.name, self.variables),
                 )
+        for state in self.states:
+            known = [p.name for p in self.parameter_table]
+            if isinstance(state.initial, str) and state.initial not in known:
+                raise StepError(
+                    f"{name} has no parameter '{state.initial}', with which the state '{state.name}' is to start",
+                    hint=did_you_mean(state.initial, known),
+                )
         self.reset_states()
 
     def step(self, s: Values, x: Values, p: Values, dt: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -149,17 +156,43 @@ class ProcessModel(StandaloneCall, nn.Module):
         return {p.name: [p.low, p.high] for p in self.layout.routing}
 
     def cold_stores(self, sites: int, *, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
-        """Return the initial stores, state name to [B, M] or [B, M, size]."""
+        """Return the initial stores, state name to [B, M] or [B, M, size]; those that are parameters are left out."""
         tail = {s.name: (s.size,) if s.size > 1 else () for s in self.states}
         return {
             s.name: torch.full((sites, self.nmul, *tail[s.name]), s.initial, dtype=dtype, device=device)
             for s in self.states
+            if not isinstance(s.initial, str)
         }
+
+    def complete_stores(
+        self, stores: Mapping[str, Tensor], parameters: RawParameters, layout: ParameterLayout
+    ) -> dict[str, Tensor]:
+        """Return the stores with those that start from a parameter and are not there yet.
+
+        Raises
+        ------
+        StepError
+            If a store is missing that does not start from a parameter.
+        """
+        complete = dict(stores)
+        for s in self.states:
+            if s.name in complete:
+                continue
+            if not isinstance(s.initial, str):
+                raise StepError(
+                    f"the initial stores have no '{s.name}'", hint=did_you_mean(s.name, stores) if stores else None
+                )
+            value = layout.at_start(parameters, s.initial)
+            if value is None:
+                default = next(p.default for p in self.parameter_table if p.name == s.initial)
+                value = parameters.static.new_full((parameters.static.shape[0], layout.components), default)
+            complete[s.name] = value if s.size == 1 else value.unsqueeze(-1).expand(*value.shape, s.size)
+        return complete
 
     def cold_state(
         self, sites: int, *, dtype: torch.dtype = torch.float32, device: torch.device | None = None
     ) -> ModelState:
-        """Return the full state of a cold start: initial stores, an empty river."""
+        """Return the full state of a cold start: initial stores but those that are parameters, an empty river."""
         stores = self.cold_stores(sites, dtype=dtype, device=device or self.device)
         if self.router is None:
             return ModelState(stores)

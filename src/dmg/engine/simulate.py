@@ -14,6 +14,7 @@ from torch import Tensor
 from dmg.engine.backend import reason_against
 from dmg.engine.eager import run_eager
 from dmg.engine.parameters import ParameterLayout, RawParameters
+from dmg.engine.rules import Step, check_step, copying
 from dmg.engine.trace import UnsupportedOp
 from dmg.errors import StepError, did_you_mean
 
@@ -97,9 +98,11 @@ def simulate(
     _check_shapes(model, forcing, parameters)
     if stores is None:
         stores = model.cold_stores(forcing.shape[1], dtype=forcing.dtype, device=forcing.device)
+    stores = model.complete_stores(stores, parameters, layout)
     weights = weights or {}
+    verdict = check_step(model, layout, forcing.dtype, forcing.device)
     if engine != "eager":
-        reason = _reason_against_fused(forcing)
+        reason = _reason_against_fused(forcing) or verdict.untraceable
         if reason is None:
             try:
                 return Simulation(*_run_fused(model, forcing, parameters, stores, layout, fluxes, weights, components))
@@ -108,7 +111,8 @@ def simulate(
         if engine == "fused":
             raise StepError(f"{type(model).__name__} cannot run fused: {reason}", hint="use engine: auto or eager")
         _warn_once(type(model).__name__, reason)
-    return Simulation(*_run_eager(model, forcing, parameters, stores, layout, fluxes, weights, components))
+    step = copying(model.step) if verdict.writes else model.step
+    return Simulation(*_run_eager(model, step, forcing, parameters, stores, layout, fluxes, weights, components))
 
 
 def _run_fused(
@@ -131,6 +135,7 @@ def _run_fused(
 
 def _run_eager(
     model: ProcessModel,
+    step: Step,
     forcing: Tensor,
     parameters: RawParameters,
     stores: Mapping[str, Tensor],
@@ -149,7 +154,7 @@ def _run_eager(
         return (values * weights[name]).sum(-1) if name in weights else values.mean(-1)
 
     return run_eager(
-        model.step,
+        step,
         {f.name: forcing[..., i : i + 1] for i, f in enumerate(model.forcings)},
         static | optional,
         dynamic,

@@ -7,8 +7,8 @@ share the array as they share the storage, so that views need no rules and in-pl
 
 from __future__ import annotations
 
+import linecache
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dmg.engine.declare import Values
 from dmg.engine.eager import check_names
 from dmg.engine.graph import Graph
-from dmg.engine.lower import RULES
+from dmg.engine.lower import RULES, as_bool, as_real
 from dmg.errors import StepError
 
 if TYPE_CHECKING:
@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 
 _TORCH = str(Path(torch.__file__).parent)
 _HERE = str(Path(__file__).parent)
-_RANDOM = {"rand", "randn", "rand_like", "randn_like", "bernoulli", "normal", "uniform", "dropout", "native_dropout"}
+# What they return does not depend on the numbers that they are given: constants like any other.
+_NEW = {
+    "empty_like", "zeros_like", "ones_like", "full_like",
+    "new_empty", "new_zeros", "new_ones", "new_full", "new_empty_strided",
+}  # fmt: skip
 
 
 class UnsupportedOp(Exception):
@@ -41,11 +45,31 @@ class UnsupportedOp(Exception):
 
 
 class SymbolicMemory(TorchDispatchMode):
-    """Follows every number of a computation through a graph."""
+    """Follows every number of a computation through a graph.
 
-    def __init__(self, graph: Graph) -> None:
+    Parameters
+    ----------
+    graph
+        Receives the operations.
+    dtype
+        The one real dtype of the computation.
+
+    Attributes
+    ----------
+    lines
+        Node to the file and line of the user's code that made it.
+    written
+        Storages that were written in place.
+    backward
+        What is said to be at fault where no line of the user's code is run any more.
+    """
+
+    def __init__(self, graph: Graph, dtype: torch.dtype) -> None:
         super().__init__()
-        self.graph = graph
+        self.graph, self.dtype = graph, dtype
+        self.lines: dict[int, tuple[str, int]] = {}
+        self.written: set[int] = set()
+        self.backward: str | None = None
         self._cells: dict[int, np.ndarray] = {}
         self._alive: list[Any] = []
 
@@ -62,9 +86,11 @@ class SymbolicMemory(TorchDispatchMode):
         """Return the nodes of a tensor's numbers; numbers that come from nowhere are constants."""
         view = self._view(tensor, create=False)
         if view is None:
-            values = tensor.detach().cpu().numpy() if tensor.ndim else np.array(tensor.item())
-            return np.vectorize(self.graph.constant, otypes=[int])(values)
+            return self._constants(tensor)
         return view
+
+    def _constants(self, tensor: Tensor) -> np.ndarray:
+        return np.vectorize(self.graph.constant, otypes=[int])(tensor.detach().cpu().numpy())
 
     def _view(self, tensor: Tensor, *, create: bool) -> np.ndarray | None:
         storage = tensor.untyped_storage()
@@ -78,41 +104,75 @@ class SymbolicMemory(TorchDispatchMode):
         strides = [s * cells.itemsize for s in tensor.stride()]
         return np.lib.stride_tricks.as_strided(cells, tuple(tensor.shape), strides)
 
-    def _known(self, value: Any) -> bool:
+    def knows(self, value: Any) -> bool:
+        """Return whether the numbers of a tensor are followed."""
         return isinstance(value, Tensor) and value.untyped_storage().data_ptr() in self._cells
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = func._schema.name.removeprefix("aten::")
         flat = [*args, *kwargs.values()]
-        symbolic = [a for v in flat for a in (v if isinstance(v, (list, tuple)) else [v]) if self._known(a)]
+        symbolic = [a for v in flat for a in (v if isinstance(v, (list, tuple)) else [v]) if self.knows(a)]
         if name == "_local_scalar_dense" and symbolic:
+            raise number_taken(self.where())
+        if torch.Tag.nondeterministic_seeded in func.tags:
             raise StepError(
-                "the step turns a tensor into a Python number or truth value",
-                where=_line(),
-                hint="use torch.where instead of if, and keep values as tensors instead of .item() or float()",
-            )
-        if name in _RANDOM:
-            raise StepError(
-                "the step draws random numbers", where=_line(), hint="draw them outside and pass them as a forcing"
+                "the step draws random numbers", where=self.where(), hint="draw them outside and pass them as a forcing"
             )
         result = func(*args, **kwargs)
-        if not symbolic or not isinstance(result, Tensor):
+        if not symbolic or name in _NEW:
             return result
+        if not isinstance(result, Tensor):
+            if all(self.knows(r) for r in result if isinstance(r, Tensor)):
+                return result
+            raise UnsupportedOp(name, self.where())
         in_place = name.endswith("_") and not name.endswith("__")
-        aliased = result.untyped_storage().data_ptr() in self._cells
-        if aliased and not in_place:
+        known = self.knows(result)
+        if known and not in_place:
             return result
-        base = name.rstrip("_") if in_place else name
-        nodes = self._apply(base, args, kwargs, result)
-        self._view(result, create=True)[...] = nodes
+        self._check_dtype(name, result)
+        first = len(self.graph.nodes)
+        nodes = self._apply(name.rstrip("_") if in_place else name, args, kwargs, result)
+        if in_place:
+            self.written.add(result.untyped_storage().data_ptr())
+            if not known:
+                self._bind_constants(result)
+        self._view(result, create=True)[...] = self._of_kind(nodes, result.dtype)
+        self.lines.update(dict.fromkeys(range(first, len(self.graph.nodes)), user_line()))
         return result
+
+    def where(self) -> str:
+        """Return the line of the user's code that is being run, or what stands for it."""
+        return self.backward or line_text(user_line())
+
+    def _bind_constants(self, tensor: Tensor) -> None:
+        """Take in the storage of a constant that is written in place: what is not overwritten keeps its value."""
+        count = tensor.untyped_storage().nbytes() // tensor.element_size()
+        whole = tensor.detach().as_strided((count,), (1,), 0)
+        self._view(whole, create=True)[...] = self._constants(whole)
+
+    def _check_dtype(self, name: str, result: Tensor) -> None:
+        if result.dtype in (self.dtype, torch.bool):
+            return
+        if result.dtype.is_floating_point:
+            raise StepError(
+                f"the step mixes {str(self.dtype).removeprefix('torch.')} with "
+                f"{str(result.dtype).removeprefix('torch.')}",
+                where=self.where(),
+                hint="one real dtype, that of the forcing: make constants with dtype=x.<forcing>.dtype",
+            )
+        raise UnsupportedOp(f"{name} to {str(result.dtype).removeprefix('torch.')}", self.where())
+
+    def _of_kind(self, nodes: np.ndarray, dtype: torch.dtype) -> np.ndarray:
+        """Return nodes that are what the dtype says: truth values or numbers."""
+        convert = as_bool if dtype == torch.bool else as_real
+        return np.vectorize(lambda n: convert(self.graph, int(n)), otypes=[int])(nodes)
 
     def _apply(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], result: Tensor) -> np.ndarray:
         if name in ARRAY_RULES:
             return ARRAY_RULES[name](self, *args, **kwargs)
         if name not in RULES:
-            raise UnsupportedOp(name, _line())
+            raise UnsupportedOp(name, self.where())
         arrays = [self._operand(a) for a in args]
         keywords = {k: v for k, v in kwargs.items() if k in ("alpha", "value") and not isinstance(v, Tensor)}
         shape = tuple(result.shape)
@@ -229,15 +289,56 @@ ARRAY_RULES: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
-def _line() -> str:
-    """Return the source line of the user's code that is being run."""
-    for frame in reversed(traceback.extract_stack(sys._getframe(1))):
-        if not frame.filename.startswith((_TORCH, _HERE)) and "<" not in frame.filename:
-            return f"{frame.filename}:{frame.lineno}: {frame.line}"
-    return "unknown line"
+def user_line() -> tuple[str, int]:
+    """Return file and line of the user's code that is being run."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith((_TORCH, _HERE)) and "<" not in file:
+            return file, frame.f_lineno
+        frame = frame.f_back
+    return "unknown line", 0
 
 
-def trace_step(model: ProcessModel, supplied: Sequence[str], fluxes: Sequence[str]) -> Graph:
+def raised_line(error: BaseException) -> tuple[str, int]:
+    """Return file and line of the user's code from which an exception came."""
+    found, trace = ("unknown line", 0), error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        found = found if file.startswith((_TORCH, _HERE)) or "<" in file else (file, trace.tb_lineno)
+        trace = trace.tb_next
+    return found
+
+
+def line_text(line: tuple[str, int]) -> str:
+    """Return a line of code as errors show it."""
+    return f"{line[0]}:{line[1]}: {linecache.getline(*line).strip()}"
+
+
+def number_taken(where: str) -> StepError:
+    """Return the error of a step that needs the value of a tensor while it runs."""
+    return StepError(
+        "the step turns a tensor into a Python number or truth value",
+        where=where,
+        hint="use torch.where instead of if, and keep values as tensors instead of .item() or float()",
+    )
+
+
+def settings_of(model: ProcessModel) -> tuple[object, ...]:
+    """Return what a trace depends on beside the step: numbers and constant tensors that the model carries."""
+    found: list[object] = []
+    for module in model.modules():
+        found += [(n, v) for n, v in sorted(vars(module).items()) if isinstance(v, (bool, int, float, str))]
+        found += [
+            (n, repr(v)) for n, v in sorted(vars(module).items()) if type(v) in (list, tuple) and n != "variables"
+        ]
+        found += [(n, v.shape, v.numpy(force=True).tobytes()) for n, v in module.named_buffers(recurse=False)]
+    return tuple(found)
+
+
+def trace_step(
+    model: ProcessModel, supplied: Sequence[str], fluxes: Sequence[str], dtype: torch.dtype = torch.float64
+) -> Graph:
     """Trace one step of a model and its vector-Jacobian product.
 
     Parameters
@@ -248,6 +349,8 @@ def trace_step(model: ProcessModel, supplied: Sequence[str], fluxes: Sequence[st
         Parameters that are inputs; the others keep their defaults.
     fluxes
         Fluxes that are outputs.
+    dtype
+        Of the tensors.
 
     Returns
     -------
@@ -256,9 +359,9 @@ def trace_step(model: ProcessModel, supplied: Sequence[str], fluxes: Sequence[st
         ``c:<output>``; outputs ``s:<state>.<i>``, ``f:<flux>`` and the gradients ``d:<input>``.
     """
     graph = Graph()
-    example = _Example(model, supplied)
-    with torch.enable_grad():
-        memory = SymbolicMemory(graph)
+    example = Example(model, supplied, dtype)
+    memory = SymbolicMemory(graph, dtype)
+    with torch.inference_mode(False), torch.enable_grad():
         for name, tensor in example.inputs.items():
             memory.bind(tensor, _input_nodes(graph, name, tensor))
         with memory:
@@ -268,6 +371,7 @@ def trace_step(model: ProcessModel, supplied: Sequence[str], fluxes: Sequence[st
                 cotangents[name] = torch.ones(value.shape, dtype=value.dtype)
                 memory.bind(cotangents[name], _input_nodes(graph, f"c:{name}", value))
             smooth = [n for n, v in outputs.items() if v.requires_grad]
+            memory.backward = f"the gradient of {type(model).__name__}.step"
             gradients = torch.autograd.grad(
                 [outputs[n] for n in smooth],
                 list(example.inputs.values()),
@@ -282,17 +386,40 @@ def trace_step(model: ProcessModel, supplied: Sequence[str], fluxes: Sequence[st
     return graph
 
 
-class _Example:
-    """The inputs of one step of one element, with gradients."""
+class Example:
+    """The inputs of one step of a few elements, with gradients.
 
-    def __init__(self, model: ProcessModel, supplied: Sequence[str]) -> None:
+    Parameters
+    ----------
+    model
+        The model.
+    supplied
+        Parameters that are inputs.
+    dtype, device
+        Of the tensors.
+    sites, components
+        Number of elements.
+    """
+
+    def __init__(
+        self,
+        model: ProcessModel,
+        supplied: Sequence[str],
+        dtype: torch.dtype,
+        device: torch.device | str = "cpu",
+        sites: int = 1,
+        components: int = 1,
+    ) -> None:
         def leaf(value: float, *size: int) -> Tensor:
-            return torch.full((1, 1, *size), value, dtype=torch.float64, requires_grad=True)
+            return torch.full((sites, *size), value, dtype=dtype, device=device, requires_grad=True)
 
-        self.model = model
-        self.states = {s.name: leaf(1.0 + s.initial, *([s.size] if s.size > 1 else [])) for s in model.states}
-        self.forcings = {f.name: leaf(0.5 * (f.low + f.high)) for f in model.forcings}
-        self.parameters = {p.name: leaf(0.5 * (p.low + p.high)) for p in model.parameter_table if p.name in supplied}
+        self.model, self.shape = model, (sites, components)
+        middle = {p.name: 0.5 * (p.low + p.high) for p in model.parameter_table}
+        first = {s.name: middle[s.initial] if isinstance(s.initial, str) else s.initial for s in model.states}
+        tail = {s.name: [s.size] if s.size > 1 else [] for s in model.states}
+        self.states = {n: leaf(1.0 + value, components, *tail[n]) for n, value in first.items()}
+        self.forcings = {f.name: leaf(0.5 * (f.low + f.high), 1) for f in model.forcings}
+        self.parameters = {n: leaf(value, components) for n, value in middle.items() if n in supplied}
         self.defaults = {p.name: p.default for p in model.parameter_table if p.name not in supplied}
         self.weights = dict(model.named_parameters())
         self.inputs = {
@@ -301,19 +428,26 @@ class _Example:
             **{f"p:{name}": value for name, value in self.parameters.items()},
             **{f"u:{name}": value for name, value in self.weights.items()},
         }
+        self.given: list[Tensor] = []
 
     def outputs(self, fluxes: Sequence[str]) -> dict[str, Tensor]:
-        """Run the step; outputs have one element each, or one per entry of a vector state."""
+        """Run the step; outputs have one number per element, or one per entry of a vector state."""
         stores, series = self.model.step(
-            Values("state", self.states),
-            Values("forcing", self.forcings),
-            Values("parameter", self.parameters | self.defaults),
+            Values("state", self._free(self.states)),
+            Values("forcing", self._free(self.forcings)),
+            Values("parameter", self._free(self.parameters) | self.defaults),
             self.model.dt,
         )
         check_names("state", stores, list(self.states))
         check_names("flux", series, fluxes, subset=True)
         named = {f"s:{name}": stores[name].expand_as(self.states[name]) for name in self.states}
-        return named | {f"f:{name}": series[name].expand(1, 1) for name in fluxes}
+        return named | {f"f:{name}": series[name].expand(self.shape) for name in fluxes}
+
+    def _free(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return copies: the step may write into them."""
+        copies = {name: value.clone() for name, value in values.items()}
+        self.given += copies.values()
+        return copies
 
 
 def _input_nodes(graph: Graph, name: str, tensor: Tensor) -> np.ndarray:
