@@ -60,6 +60,7 @@ _SAME = [
     "cos",
     "sigmoid",
     "tanh",
+    "sigmoid",
 ]
 RULES |= {name: _direct(name) for name in _SAME}
 RULES |= {"minimum": _direct("min"), "maximum": _direct("max")}
