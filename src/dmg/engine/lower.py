@@ -60,7 +60,6 @@ _SAME = [
     "cos",
     "sigmoid",
     "tanh",
-    "sigmoid",
 ]
 RULES |= {name: _direct(name) for name in _SAME}
 RULES |= {"minimum": _direct("min"), "maximum": _direct("max")}
