@@ -22,13 +22,14 @@ class EveryOp(ProcessModel):
 
     def step(self, s, x, p, dt):
         """One step."""
-        powers = x.a**p.k + x.a**2 + 2.0**p.m + x.a**-1.5 + x.a**0.5 + torch.sqrt(x.a) + x.a**3
-        logs = torch.log(x.a + s.n.abs()) + torch.log1p(x.a) + torch.expm1(0.3 * p.m) + torch.exp(-x.a * p.k)
+        a = torch.clamp(x.a, min=0.05)
+        powers = a**p.k + a**2 + 2.0**p.m + a**-1.5 + a**0.5 + torch.sqrt(a) + x.a**3
+        logs = torch.log(a + s.n.abs()) + torch.log1p(x.a) + torch.expm1(0.3 * p.m) + torch.exp(-x.a * p.k)
         waves = torch.sin(x.b * p.k) + torch.cos(x.b - s.s) + torch.tanh(s.s * p.m) + torch.sigmoid(x.b + s.n)
         bends = (
             nn.functional.softplus(x.b * p.k) + torch.relu(x.b - p.m) + torch.abs(x.b - 0.1) - torch.clamp(x.b, max=0.7)
         )
-        bends = bends + torch.clamp(s.s * p.k, -0.5, 0.5) + torch.clamp(x.a, min=p.k) + torch.rsqrt(x.a) + x.b.square()
+        bends = bends + torch.clamp(s.s * p.k, -0.5, 0.5) + torch.clamp(x.a, min=p.k) + torch.rsqrt(a) + x.b.square()
         steps = torch.sign(x.b) * p.k + torch.floor(3.0 * x.a) * p.m + torch.reciprocal(x.a + 1.0)
         rising = (x.b > 0) & ~(x.a <= 1.0) | (s.s >= 0.2) & (x.b < 1.0)
         ties = torch.where(rising, torch.minimum(x.b, p.m), torch.maximum(s.s, p.m * 0.5))

@@ -1,4 +1,4 @@
-"""The laws that every process model obeys, as tests that plug-in authors import.
+"""The laws that every process model obeys, on every engine, as tests that plug-in authors import.
 
 Examples
 --------
@@ -11,14 +11,19 @@ Examples
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial, update_wrapper
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from dmg.engine import ModelState, ProcessModel, RawParameters, simulate
+
+ENGINES = ("eager", "fused")
+# Greatest difference between engines, as a share of the greatest number of a tensor.
+ENGINE_TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 
 # Raw network output that the link maps to the lower bound, the middle and the upper bound.
 _RAW_AT = {"logistic": (-30.0, 0.0, 30.0), "identity": (0.0, 0.5, 1.0)}
@@ -42,6 +47,7 @@ def draw_case(
     sites: int = 3,
     seed: int = 0,
     dtype: torch.dtype = torch.float64,
+    engine: str = "auto",
 ) -> Case:
     """Draw forcing, raw parameters and a warm state for a model.
 
@@ -57,11 +63,13 @@ def draw_case(
         Of the draw.
     dtype
         Of every tensor.
+    engine
+        On which the model runs.
     """
     if config is None:
         names = [p.name for p in model_class.parameter_table]
         config = {"nmul": 2, "dynamic_params": {model_class.__name__: names[::2]}}
-    model = model_class(config)
+    model = model_class(config | {"engine": engine}).to(dtype)
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(*shape: int) -> Tensor:
@@ -81,35 +89,36 @@ def draw_case(
     return Case(model, forcing, raw, state)
 
 
-def engine_preserves_dtype(model_class: type[ProcessModel]) -> None:
+def engine_preserves_dtype(model_class: type[ProcessModel], engine: str = "auto") -> None:
     """float32 in, float32 out; float64 in, float64 out; on the device of the forcing."""
     for dtype in (torch.float32, torch.float64):
-        case = draw_case(model_class, dtype=dtype)
+        case = draw_case(model_class, dtype=dtype, engine=engine)
         series, state = case.model.run(case.forcing, case.raw, case.state)
         tensors = [*series.values(), *state.stores.values(), *state.routing.values()]
         assert {value.dtype for value in tensors} == {dtype}, f"{model_class.__name__} changes the dtype"
         assert {value.device for value in tensors} == {case.forcing.device}
 
 
-def budget_closes(model_class: type[ProcessModel]) -> None:
+def budget_closes(model_class: type[ProcessModel], engine: str = "auto") -> None:
     """What enters less what leaves is what the stores gain, in every element, to rounding."""
-    case = draw_case(model_class, steps=100)
+    case = draw_case(model_class, steps=100, engine=engine)
     model, ledger = case.model, case.model.ledger
     assert ledger is not None, f"{model_class.__name__} declares no ledger"
     assert set(ledger.stores) == {s.name for s in model.states}, "the ledger does not name every state"
     forcing = {f.name: case.forcing[..., i : i + 1] for i, f in enumerate(model.forcings)}
     names = [name for name in (*ledger.sources, *ledger.sinks) if name not in forcing]
-    run = simulate(model, case.forcing, case.raw, case.state.stores, fluxes=names, components=True)
+    stores = model.complete_stores(case.state.stores, case.raw, model.layout)
+    run = simulate(model, case.forcing, case.raw, stores, fluxes=names, components=True, engine=engine)
     terms = forcing | run.fluxes
     gained = sum(terms[name].sum(0) for name in ledger.sources) - sum(terms[name].sum(0) for name in ledger.sinks)
-    stored = sum(_content(run.stores[n]) - _content(case.state.stores[n]) for n in ledger.stores)
+    stored = sum(_content(run.stores[n]) - _content(stores[n]) for n in ledger.stores)
     residual = (gained * model.dt - stored).abs().max()
     assert residual < 1e-9, f"{model_class.__name__} loses or makes {float(residual):.3e}"
 
 
-def run_is_split_at_will(model_class: type[ProcessModel]) -> None:
+def run_is_split_at_will(model_class: type[ProcessModel], engine: str = "auto") -> None:
     """A run equals its first part and then the rest from the state after it."""
-    case = draw_case(model_class)
+    case = draw_case(model_class, engine=engine)
     whole, end = case.model.run(case.forcing, case.raw, case.state)
     for cut in (1, 17):
         first, middle = case.model.run(case.forcing[:cut], case.raw.window(0, cut), case.state)
@@ -124,9 +133,9 @@ def run_is_split_at_will(model_class: type[ProcessModel]) -> None:
             torch.testing.assert_close(last.routing[name], value, rtol=1e-12, atol=1e-12)
 
 
-def site_does_not_depend_on_its_batch(model_class: type[ProcessModel]) -> None:
+def site_does_not_depend_on_its_batch(model_class: type[ProcessModel], engine: str = "auto") -> None:
     """A site alone gives what it gives among others."""
-    case = draw_case(model_class)
+    case = draw_case(model_class, engine=engine)
     together, _ = case.model.run(case.forcing, case.raw, case.state)
     raw = RawParameters(case.raw.dynamic[:, 1:2], case.raw.static[1:2])
     state = ModelState(
@@ -138,9 +147,9 @@ def site_does_not_depend_on_its_batch(model_class: type[ProcessModel]) -> None:
         torch.testing.assert_close(alone[name][..., 0], values[..., 1], rtol=1e-12, atol=1e-12)
 
 
-def gradient_is_exact(model_class: type[ProcessModel]) -> None:
+def gradient_is_exact(model_class: type[ProcessModel], engine: str = "auto") -> None:
     """Gradients of parameters, forcings and initial states equal finite differences, in float64."""
-    case = draw_case(model_class, steps=5, sites=2)
+    case = draw_case(model_class, steps=5, sites=2, engine=engine)
     names = list(case.state.stores)
 
     def outputs(forcing: Tensor, dynamic: Tensor, static: Tensor, *stores: Tensor) -> tuple[Tensor, ...]:
@@ -153,9 +162,9 @@ def gradient_is_exact(model_class: type[ProcessModel]) -> None:
     assert torch.autograd.gradcheck(outputs, inputs, eps=1e-6, atol=1e-5, rtol=1e-4)
 
 
-def finite_at_bounds(model_class: type[ProcessModel]) -> None:
+def finite_at_bounds(model_class: type[ProcessModel], engine: str = "auto") -> None:
     """Values and gradients are finite at every bound of the parameters, for zero, usual and extreme forcing."""
-    case = draw_case(model_class, dtype=torch.float32)
+    case = draw_case(model_class, dtype=torch.float32, engine=engine)
     extremes = [
         case.forcing,
         torch.zeros_like(case.forcing),
@@ -194,12 +203,98 @@ def _content(store: Tensor) -> Tensor:
     return store if store.ndim == 2 else store.sum(-1)
 
 
-LAWS: tuple[Callable[[type[ProcessModel]], None], ...] = (
+def engines_agree(model_class: type[ProcessModel]) -> None:
+    """Every engine gives the same values and gradients, in float32 and float64."""
+    for dtype, tolerance in ENGINE_TOLERANCE.items():
+        expected, got = (_everything(draw_case(model_class, dtype=dtype, engine=engine)) for engine in ENGINES)
+        for name, values in expected.items():
+            scale = values.abs().max() if values.numel() else 0.0
+            worst = (got[name] - values).abs().max() if values.numel() else 0.0
+            assert worst <= tolerance * scale, f"{name} differs by {worst:.1e} of {scale:.1e} in {dtype}"
+
+
+def site_does_not_depend_on_threads_or_batch(model_class: type[ProcessModel]) -> None:
+    """The fused engine gives a site the same bits with any number of threads, alone and among others."""
+    for dtype in ENGINE_TOLERANCE:
+        case = draw_case(model_class, steps=12, sites=37, dtype=dtype, engine="fused")
+        threads = torch.get_num_threads()
+        try:
+            torch.set_num_threads(1)
+            together = _everything(case)
+            torch.set_num_threads(2)
+            for name, values in _everything(case).items():
+                assert torch.equal(values, together[name]), f"{name} depends on the number of threads"
+        finally:
+            torch.set_num_threads(threads)
+        weights = {f"d {name}" for name, _ in case.model.named_parameters()}
+        for sites in ([5], [36, 0, 20]):
+            for name, values in _everything(_of_sites(case, sites)).items():
+                # A gradient of what all sites share is the sum of all sites, in any batch.
+                if name not in weights:
+                    dim = values.ndim - together[name].ndim + (1 if name in _TIME_FIRST or name[0] == "f" else 0)
+                    chosen = together[name].index_select(dim, torch.tensor(sites))
+                    assert torch.equal(values, chosen), f"{name} depends on the other sites"
+
+
+_TIME_FIRST = ("d forcing", "d dynamic")
+
+
+def _everything(case: Case) -> dict[str, Tensor]:
+    """Return fluxes ``f …``, final states ``s …`` and all gradients ``d …`` of a case without its router."""
+    model = case.model
+    start = model.complete_stores(case.state.stores, case.raw, model.layout)
+    inputs = {"forcing": case.forcing, "dynamic": case.raw.dynamic, "static": case.raw.static, **start}
+    inputs = {name: value.detach().clone().requires_grad_() for name, value in inputs.items()}
+    run = simulate(
+        model,
+        inputs["forcing"],
+        RawParameters(inputs["dynamic"], inputs["static"]),
+        {name: inputs[name] for name in start},
+        fluxes=[f.name for f in model.fluxes],
+        engine=model.engine,
+    )
+    outputs = {f"f {n}": v for n, v in run.fluxes.items()} | {f"s {n}": v for n, v in run.stores.items()}
+    # Weights that no two outputs or steps share, and that a site keeps in any batch.
+    phase = torch.arange(len(case.forcing), dtype=case.forcing.dtype)
+    loss = sum((v * torch.cos(0.7 * phase + i)[:, None]).sum() for i, v in enumerate(run.fluxes.values()))
+    loss = loss + sum((1.0 + 0.3 * i) * v.sum() for i, v in enumerate(run.stores.values()))
+    inputs |= dict(model.named_parameters())
+    gradients = torch.autograd.grad(loss, list(inputs.values()), allow_unused=True)
+    found = {
+        f"d {n}": torch.zeros_like(v) if g is None else g for (n, v), g in zip(inputs.items(), gradients, strict=True)
+    }
+    return {name: value.detach() for name, value in outputs.items()} | found
+
+
+def _of_sites(case: Case, sites: Sequence[int]) -> Case:
+    """Return a case with some of its sites."""
+    sites = list(sites)
+    raw = RawParameters(case.raw.dynamic[:, sites], case.raw.static[sites])
+    stores = {name: value[sites] for name, value in case.state.stores.items()}
+    return Case(case.model, case.forcing[:, sites], raw, ModelState(stores))
+
+
+Law = Callable[[type[ProcessModel]], None]
+
+
+def _on(engine: str, law: Callable[..., None]) -> Law:
+    """Return a law for one engine, named after both."""
+    bound = update_wrapper(partial(law, engine=engine), law)
+    bound.__name__ = f"{law.__name__}-{engine}"
+    return bound
+
+
+PER_ENGINE: tuple[Callable[..., None], ...] = (
     engine_preserves_dtype,
     budget_closes,
     run_is_split_at_will,
     site_does_not_depend_on_its_batch,
     gradient_is_exact,
     finite_at_bounds,
+)
+LAWS: tuple[Law, ...] = (
+    *(_on(engine, law) for law in PER_ENGINE for engine in ENGINES),
     dropped_parameter_is_constant,
+    engines_agree,
+    site_does_not_depend_on_threads_or_batch,
 )
