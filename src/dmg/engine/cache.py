@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import cache
 from pathlib import Path
 
 _DIGEST = hashlib.sha256().digest_size
@@ -14,6 +15,13 @@ def cache_folder() -> Path:
     if folder := os.environ.get("DMG_CACHE_DIR"):
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dmg" / "kernels"
+
+
+@cache
+def sources() -> str:
+    """Return a fingerprint of the engine itself: what another version of it compiled is not used."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def remember(path: Path, code: bytes) -> bool:

@@ -13,13 +13,12 @@ import llvmlite.binding as llvm
 import torch
 from torch import Tensor
 
-from dmg.engine.cache import cache_folder, recall, remember, seal
+from dmg.engine.cache import cache_folder, recall, remember, seal, sources
 from dmg.engine.geometry import Geometry
 from dmg.engine.kernel import Kernel, fingerprint
 from dmg.engine.llvm_kernel import ADJOINT, FORWARD, KernelWriter, Wanted, write_adjoint, write_forward
 
 REALS = {torch.float32: "float", torch.float64: "double"}
-_FORMAT = 2
 
 
 class CpuFunction:
@@ -47,7 +46,7 @@ class CpuFunction:
         self.arguments = FORWARD if wanted is None else ADJOINT
         name = "forward" if wanted is None else "adjoint"
         shape = (geometry.components, geometry.width, geometry.lanes)
-        key = fingerprint(_FORMAT, kernel_key(kernel), shape, str(dtype), wanted, keep, *_target())
+        key = fingerprint(sources(), kernel_key(kernel), shape, str(dtype), wanted, keep, *_target())
 
         def text() -> str:
             writer = KernelWriter(kernel, geometry, REALS[dtype], "avx512f" in _host_features())

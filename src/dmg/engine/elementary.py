@@ -138,7 +138,8 @@ def _expm1(m: _Arithmetic, x: int) -> int:
 
 def _log(m: _Arithmetic, x: int) -> int:
     high, low = _log_parts(m, x)
-    return m.where(m.eq(m.abs(high), math.inf), high, m.add(high, low))
+    value = m.where(m.eq(m.abs(high), math.inf), high, m.add(high, low))
+    return m.where(m.lt(x, 0.0), math.nan, value)
 
 
 def _log1p(m: _Arithmetic, x: int) -> int:
