@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from dmg.errors import ConfigError, DmgError, UnknownNameError, did_you_mean
 SUBCOMMANDS = {
     "config": "dmg.cli_config:main",
     "data": "dmg.core.data.command:main",
+    "engine": "dmg.cli_engine:main",
     "run": "dmg.cli_run:main",
 }
 
@@ -41,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(error, FAILED)
     except KeyboardInterrupt:
         return _say("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read the output has enough of it, as `head` does. What is still buffered must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except Exception as error:
         if _disk_is_full(error):
             where = getattr(error, "filename", None)

@@ -33,6 +33,7 @@ sub-commands (each has its own --help):
   dmg config show [overrides]    the configuration as a run would see it
   dmg config docs                every key, its type, default and meaning
   dmg data …                     write and inspect data sets
+  dmg engine MODEL               what the fused engine makes of a process model
 """
 
 #: Files of an earlier training that ``overwrite`` removes.
