@@ -164,12 +164,13 @@ def _pow(m: _Arithmetic, x: int, y: int) -> int:
 
 def signed_power(m: _Arithmetic, x: int, y: int, value: int) -> int:
     """Return the y-th power of x from that of its magnitude."""
+    magnitude = m.abs(x)
+    value = m.where(m.or_(m.eq(y, 0.0), m.eq(magnitude, 1.0)), 1.0, value)
     half = m.mul(y, 0.5)
     whole, even = m.eq(m.floor(y), y), m.eq(m.floor(half), half)
-    undefined = m.where(m.eq(m.abs(x), math.inf), value, math.nan)
+    undefined = m.where(m.eq(magnitude, math.inf), value, math.nan)
     negative = m.where(even, value, m.where(whole, m.neg(value), undefined))
-    value = m.where(m.lt(x, 0.0), negative, value)
-    return m.where(m.or_(m.eq(y, 0.0), m.eq(x, 1.0)), 1.0, value)
+    return m.where(m.lt(x, 0.0), negative, value)
 
 
 def _tanh(m: _Arithmetic, x: int) -> int:

@@ -40,8 +40,10 @@ def _pow(m: _Arithmetic, x: int, y: int) -> int:
     magnitude = m.abs(x)
     near, e = m.log(m.mantissa(magnitude)), m.exponent(magnitude)
     whole = m.mul(e, LN2[0])
-    high = m.add(whole, near)
-    low = m.fma(e, LN2[1], m.add(m.sub(whole, high), near))
+    rough = m.add(whole, near)
+    rest = m.fma(e, LN2[1], m.add(m.sub(whole, rough), near))
+    high = m.where(m.eq(m.abs(rough), math.inf), rough, m.add(rough, rest))
+    low = m.add(m.sub(rough, high), rest)
     product = m.mul(y, high)
     # Beyond the range of the exponential, and for 0 and infinity, the small part means nothing.
     within = m.lt(m.abs(product), 800.0)

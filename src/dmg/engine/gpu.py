@@ -24,7 +24,7 @@ REALS = {torch.float32: "float32", torch.float64: "float64"}
 # A program is one warp: sums over components stay within it, and few sites already fill many processors.
 LANES = {torch.float32: 32, torch.float64: 32}
 # No contraction of products and sums, since pruning an output must not change another; loops are pipelined by hand.
-_OPTIONS = {"num_warps": 1, "num_stages": 1, "enable_fp_fusion": False}
+OPTIONS = {"num_warps": 1, "num_stages": 1, "enable_fp_fusion": False}
 
 
 class GpuFunction:
@@ -66,7 +66,7 @@ class GpuFunction:
         given = {n: values[n] for n in _arguments(run)}
         device = next(v.device for v in given.values() if isinstance(v, Tensor))
         with _current(device):
-            run[(blocks,)](**given, **_OPTIONS)
+            run[(blocks,)](**given, **OPTIONS)
 
     def scratch(self, blocks: int, segment: int, device: torch.device) -> Tensor | None:
         """Return memory for the states of a segment, nothing if every state was kept."""

@@ -359,7 +359,9 @@ def trace_step(
         ``c:<output>``; outputs ``s:<state>.<i>``, ``f:<flux>`` and the gradients ``d:<input>``.
     """
     graph = Graph()
-    example = Example(model, supplied, dtype)
+    # Weights are where the user put them; everything else is traced beside them.
+    home = next((w.device for w in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+    example = Example(model, supplied, dtype, home)
     memory = SymbolicMemory(graph, dtype)
     with torch.inference_mode(False), torch.enable_grad():
         for name, tensor in example.inputs.items():
@@ -368,7 +370,7 @@ def trace_step(
             outputs = example.outputs(fluxes)
             cotangents = {}
             for name, value in outputs.items():
-                cotangents[name] = torch.ones(value.shape, dtype=value.dtype)
+                cotangents[name] = torch.ones(value.shape, dtype=value.dtype, device=value.device)
                 memory.bind(cotangents[name], _input_nodes(graph, f"c:{name}", value))
             smooth = [n for n, v in outputs.items() if v.requires_grad]
             memory.backward = f"the gradient of {type(model).__name__}.step"

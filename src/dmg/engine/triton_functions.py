@@ -11,12 +11,12 @@ import triton.language as tl
 
 @triton.jit
 def mantissa32(x):
-    """Return the mantissa in [0.75, 1.5) of non-negative numbers; 1 for 0 and infinity, NaN for NaN."""
+    """Return the mantissa in [0.75, 1.5) of a number; 1 for 0 and infinity, NaN for NaN and what is negative."""
     bits = tl.where(x < 1.1754943508222875e-38, x * 16777216.0, x).to(tl.int32, bitcast=True)
     fraction = bits & 0x7FFFFF
     bias = 127 - (fraction >= 0x400000).to(tl.int32)
     value = (fraction | (bias << 23)).to(tl.float32, bitcast=True)
-    return tl.where(x != x, x, value)
+    return tl.where(x >= 0.0, value, float("nan"))
 
 
 @triton.jit
@@ -49,12 +49,12 @@ def rint32(x):
 
 @triton.jit
 def mantissa64(x):
-    """Return the mantissa in [0.75, 1.5) of non-negative numbers; 1 for 0 and infinity, NaN for NaN."""
+    """Return the mantissa in [0.75, 1.5) of a number; 1 for 0 and infinity, NaN for NaN and what is negative."""
     bits = tl.where(x < 2.2250738585072014e-308, x * 18014398509481984.0, x).to(tl.int64, bitcast=True)
     fraction = bits & 0xFFFFFFFFFFFFF
     bias = 1023 - (fraction >= 0x8000000000000).to(tl.int64)
     value = (fraction | (bias << 52)).to(tl.float64, bitcast=True)
-    return tl.where(x != x, x, value)
+    return tl.where(x >= 0.0, value, float("nan"))
 
 
 @triton.jit

@@ -1,0 +1,269 @@
+"""Cases of the Triton backend, against the eager engine: in Triton's interpreter, or on a GPU.
+
+TRITON_INTERPRET=1 python tests/gpu_cases.py    # one JSON line per case: largest relative errors
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dmg.engine import Flux, Forcing, Parameter, ProcessModel, RawParameters, State, fused, simulate
+from dmg.engine.backend import backend_for
+from hydrodl2.models.hbv.hbv import Hbv
+
+
+class Curves(ProcessModel):
+    """Powers, exponentials, logarithms and branches in one store."""
+
+    forcings = (Forcing("rain", low=0.0, high=5.0), Forcing("warmth", low=-3.0, high=3.0))
+    parameters = (Parameter("a", 0.2, 3.0), Parameter("b", 0.1, 2.0), Parameter("c", -1.0, 1.0))
+    states = (State("store", initial=1.0),)
+    fluxes = (Flux("out"), Flux("glow"))
+
+    def step(self, s, x, p, dt):
+        wet = torch.where(x.warmth > p.c, x.rain, 0.5 * x.rain)
+        full = torch.clamp(s.store + wet * dt, max=20.0)
+        out = torch.minimum(full * torch.exp(-p.b), p.a * torch.pow(full / (1.0 + full), p.a))
+        glow = torch.log(1.0 + full) * torch.tanh(x.warmth) + torch.sqrt(full + 0.1) * torch.sin(p.c)
+        return {"store": full - 0.9 * out * dt}, {"out": out, "glow": glow + torch.log1p(torch.expm1(p.b))}
+
+
+class Delay(ProcessModel):
+    """A delay line: a vector of states that moves on, and a scalar that gathers what leaves it."""
+
+    forcings = (Forcing("rain"),)
+    parameters = (Parameter("k", 1.0, 9.0), Parameter("share", 0.0, 1.0))
+    states = (State("line", size=5, initial=0.5), State("pool", initial=2.0))
+    fluxes = (Flux("out"), Flux("level"))
+
+    def step(self, s, x, p, dt):
+        moved = torch.cat([s.line[..., 1:], 0.0 * s.line[..., :1]], -1)
+        line = moved + torch.stack([x.rain * p.share / (1.0 + i) for i in range(5)], -1)
+        pool = s.pool + s.line[..., 0] * dt
+        out = pool / (p.k + dt)
+        return {"line": line, "pool": pool - out * dt}, {"out": out, "level": line.sum(-1) + pool}
+
+
+class Taught(ProcessModel):
+    """A small network inside the step, whose weights all elements share."""
+
+    forcings = (Forcing("rain"),)
+    parameters = (Parameter("k", 0.1, 1.0),)
+    states = (State("store", initial=1.0),)
+    fluxes = (Flux("out"),)
+
+    def __init__(self, config=None, device=None):
+        super().__init__(config, device)
+        generator = torch.Generator().manual_seed(5)
+        self.first = nn.Parameter(torch.randn(3, 2, generator=generator))
+        self.second = nn.Parameter(torch.randn(3, generator=generator))
+
+    def step(self, s, x, p, dt):
+        inputs = torch.stack([s.store, x.rain + 0.0 * s.store], -1)
+        hidden = torch.tanh((inputs[..., None, :] * self.first).sum(-1))
+        share = torch.sigmoid((hidden * self.second).sum(-1))
+        out = p.k * share * s.store
+        return {"store": s.store + x.rain * dt - out * dt}, {"out": out}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison.
+
+    Parameters
+    ----------
+    model
+        Class, or another callable, that makes the model from its options.
+    nmul, sites, steps, dynamic
+        Size, and names of the dynamic parameters.
+    dtype
+        Precision.
+    kept_bytes
+        Memory for kept states; little of it makes the way back compute states again.
+    options
+        Further arguments of `simulate`.
+    weighted
+        Fluxes with component weights.
+    """
+
+    model: Callable[..., ProcessModel]
+    nmul: int = 1
+    sites: int = 3
+    steps: int = 6
+    dynamic: tuple[str, ...] = ()
+    dtype: torch.dtype = torch.float64
+    kept_bytes: int = 2**20
+    options: dict[str, Any] = field(default_factory=dict)
+    weighted: tuple[str, ...] = ()
+
+
+def _cases() -> Iterator[tuple[str, Case]]:
+    hbv = partial(Case, Hbv, dynamic=("parBETA", "parBETAET"), options={"fluxes": ["streamflow", "AET_hydro"]})
+    for dtype in (torch.float32, torch.float64):
+        kind = str(dtype).removeprefix("torch.")
+        for nmul, sites in ((1, 3), (3, 5), (4, 9), (16, 3)):
+            yield f"hbv-{nmul}x{sites}-{kind}", hbv(nmul=nmul, sites=sites, dtype=dtype)
+        yield f"hbv-again-{kind}", hbv(nmul=4, steps=7, dtype=dtype, kept_bytes=3 * 7 * 4 * 40)
+        yield f"curves-{kind}", Case(Curves, 3, 11, 7, ("a", "c"), dtype)
+        yield f"curves-wide-{kind}", Case(Curves, 40, 2, 4, ("b",), dtype, kept_bytes=2000)
+        yield f"curves-weights-{kind}", Case(Curves, 4, 3, 5, ("a",), dtype, weighted=("out",))
+        yield f"curves-components-{kind}", Case(Curves, 3, 3, 5, ("a",), dtype, options={"components": True})
+        yield f"delay-{kind}", Case(Delay, 4, 5, 8, ("share",), dtype)
+        yield f"delay-again-{kind}", Case(Delay, 3, 3, 9, ("k",), dtype, kept_bytes=1000)
+        yield f"taught-{kind}", Case(Taught, 2, 5, 6, ("k",), dtype)
+
+
+CASES = dict(_cases())
+
+
+@dataclass
+class Inputs:
+    """What a run starts from; every tensor wants its gradient."""
+
+    model: ProcessModel
+    forcing: Tensor
+    dynamic: Tensor
+    static: Tensor
+    stores: dict[str, Tensor]
+    weights: dict[str, Tensor]
+
+    def leaves(self) -> list[Tensor]:
+        """Return the tensors whose gradients are compared."""
+        own = [self.forcing, self.dynamic, self.static, *self.stores.values(), *self.weights.values()]
+        return [*own, *self.model.parameters()]
+
+
+def draw(case: Case, device: str = "cpu") -> Inputs:
+    """Draw the inputs of a case from the ranges that its model declares."""
+    generator = torch.Generator().manual_seed(1)
+
+    def leaf(value: Tensor) -> Tensor:
+        return value.to(device, case.dtype).requires_grad_()
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+    model = case.model({"nmul": case.nmul, "dynamic_params": {case.model.__name__: list(case.dynamic)}})
+    model = model.to(device, case.dtype)
+    low, high = (torch.tensor([getattr(f, side) for f in model.forcings]) for side in ("low", "high"))
+    cold = model.cold_stores(case.sites, dtype=torch.float64, device=torch.device("cpu"))
+    return Inputs(
+        model,
+        leaf(low + uniform(case.steps, case.sites, len(model.forcings)) * (high - low)),
+        leaf(4 * uniform(case.steps, case.sites, len(model.layout.dynamic_channels)) - 2),
+        leaf(4 * uniform(case.sites, len(model.layout.static_channels)) - 2),
+        {name: leaf(value + 5 * uniform(*value.shape)) for name, value in cold.items()},
+        {name: leaf(uniform(case.sites, case.nmul)) for name in case.weighted},
+    )
+
+
+def run(case: Case, inputs: Inputs, engine: str) -> tuple[list[Tensor], list[Tensor]]:
+    """Run forward and back; return fluxes and final states, and the gradients of every leaf."""
+    result = simulate(
+        inputs.model,
+        inputs.forcing,
+        RawParameters(inputs.dynamic, inputs.static),
+        inputs.stores,
+        weights=inputs.weights,
+        engine=engine,
+        **case.options,
+    )
+    values = [*result.fluxes.values(), *result.stores.values()]
+    generator = torch.Generator().manual_seed(2)
+    cotangents = [torch.rand(v.shape, generator=generator, dtype=torch.float64).to(v) - 0.3 for v in values]
+    leaves = inputs.leaves()
+    gradients = torch.autograd.grad(values, leaves, cotangents, allow_unused=True)
+    return values, [torch.zeros_like(leaf) if g is None else g for g, leaf in zip(gradients, leaves, strict=True)]
+
+
+def errors(case: Case, device: str = "cpu") -> dict[str, float]:
+    """Return the largest difference from the eager engine, over the largest entry or 0.1, of values and gradients."""
+    inputs = draw(case, device)
+    found, expected = run(case, inputs, "fused"), run(case, inputs, "eager")
+    largest = {}
+    for kind, mine, theirs in zip(("values", "gradients"), found, expected, strict=True):
+        pairs = [(a.detach(), b.detach()) for a, b in zip(mine, theirs, strict=True) if b.numel()]
+        ratios = [float((a - b).abs().max() / b.abs().max().clamp(min=0.1)) for a, b in pairs]
+        # A NaN must not hide behind a maximum.
+        largest[kind] = max(r if r == r else float("inf") for r in ratios)
+    return largest
+
+
+def use_triton(kept_bytes: int) -> None:
+    """Let every device be run by Triton kernels, with this much memory for kept states."""
+    backend = replace(backend_for("cuda"), kept_bytes=kept_bytes)
+    fused.backend_for = lambda kind: backend
+
+
+class Functions(ProcessModel):
+    """Every elementary function and comparison, as fluxes."""
+
+    forcings = (Forcing("a"), Forcing("b"))
+    fluxes = tuple(Flux(n) for n in ("pow", "exp", "expm1", "log", "log1p", "sqrt", "tanh", "sin", "cos", "sigmoid",
+                                     "softplus", "floor", "least", "most", "sign", "logic"))  # fmt: skip
+
+    def step(self, s, x, p, dt):
+        a, b = x.a, x.b
+        one = torch.ones_like(a)
+        return {}, {
+            "pow": torch.pow(a, b), "exp": torch.exp(a), "expm1": torch.expm1(a), "log": torch.log(a),
+            "log1p": torch.log1p(a), "sqrt": torch.sqrt(a), "tanh": torch.tanh(a), "sin": torch.sin(a),
+            "cos": torch.cos(a), "sigmoid": torch.sigmoid(a), "softplus": nn.functional.softplus(a),
+            "floor": torch.floor(a), "least": torch.minimum(a, b), "most": torch.maximum(a, b), "sign": torch.sign(a),
+            "logic": torch.where(((a < b) | ~(b >= 1.0)) & (a != 0.5) & (a <= 9.0) | (a == b), one, -one),
+        }  # fmt: skip
+
+
+def function_errors(dtype: torch.dtype, device: str = "cpu") -> dict[str, float]:
+    """Return by function the largest error in units in the last place; infinity for a wrong special case."""
+    special = [0.0, 1.0, -1.0, 0.5, 2.0, -2.0, 3.0, float("inf"), -float("inf"), float("nan"), 1e-30, 1e30]
+    generator = torch.Generator().manual_seed(0)
+    ordinary = torch.cat(
+        [
+            torch.exp(6 * torch.randn(3000, generator=generator, dtype=torch.float64)).clamp(max=80.0),
+            20 * torch.randn(1000, generator=generator, dtype=torch.float64),
+        ]
+    )
+    exponents = 3 * torch.randn(ordinary.shape, generator=generator, dtype=torch.float64)
+    grid = torch.cartesian_prod(torch.tensor(special, dtype=torch.float64), torch.tensor(special, dtype=torch.float64))
+    forcing = torch.cat([grid, torch.stack([ordinary, exponents], -1)])[None].to(device, dtype)
+    model = Functions()
+    empty = forcing[..., :0]
+    names = [flux.name for flux in model.fluxes]
+    found = simulate(model, forcing, RawParameters(empty, empty[0]), fluxes=names, engine="fused").fluxes
+    exact = simulate(model, forcing.double(), RawParameters(empty.double(), empty[0].double()), fluxes=names,
+                     engine="eager").fluxes  # fmt: skip
+    result, info = {}, torch.finfo(dtype)
+    nothing = 1e-37 if dtype == torch.float32 else 1e-300
+    for name in names:
+        mine, true = found[name].double(), exact[name].to(dtype).double()
+        # Sines lose their bits to the reduction of large arguments; what is less than `nothing` is zero.
+        counts = (
+            (forcing[..., 0].abs() <= 1000.0) if name in ("sin", "cos") else torch.ones_like(mine, dtype=torch.bool)
+        )
+        ordinary = mine.isfinite() & true.isfinite()
+        wrong = ~ordinary & ~((mine == true) | (mine.isnan() & true.isnan()))
+        units = ((mine - true).abs() - nothing).clamp(min=0.0) / (info.eps * true.abs().clamp(min=info.tiny))
+        result[name] = float("inf") if bool((wrong & counts).any()) else float(units[ordinary & counts].max())
+    return result
+
+
+def main() -> None:
+    """Run every case in the interpreter and print what it found."""
+    torch.set_num_threads(1)
+    for name, case in CASES.items():
+        use_triton(case.kept_bytes)
+        print(json.dumps({"case": name, **errors(case)}), flush=True)
+    for dtype in (torch.float32, torch.float64):
+        print(json.dumps({"case": f"functions-{str(dtype)[6:]}", **function_errors(dtype)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
