@@ -140,21 +140,20 @@ def _named_nodes(graph: Graph, name: str, tensor: Tensor) -> np.ndarray:
 def _check_elements(memory: SymbolicMemory, output: str, nodes: np.ndarray) -> None:
     """Check that every element's output depends on its own inputs only, and is the same function of them."""
     common, forms = Graph(), {}
-    for site, component in np.ndindex(*nodes.shape[:2]):
-        own = np.ravel(nodes[site, component])
+    for element in np.ndindex(*nodes.shape[:2]):
+        own = [int(n) for n in np.ravel(nodes[element])]
+        needed = _needed(memory.graph, own)
+        _check_own(memory, output, element, needed)
         moved: dict[int, int] = {}
-        for index in _needed(memory.graph, own):
+        for index in needed:
             node = memory.graph.nodes[index]
             if node.op == "input":
-                element, name, rest = node.name.split("|")
-                if element and not f"{site}{component}".startswith(element):
-                    _raise_mixed(memory, own, index, element[0] != str(site), output, name)
-                moved[index] = common.input(f"{name}|{rest}")
+                moved[index] = common.input(node.name.split("|", 1)[1])
             elif node.op == "constant":
                 moved[index] = common.constant(node.value)
             else:
                 moved[index] = common.add(node.op, *(moved[a] for a in node.args))
-        forms[site, component] = [moved[int(n)] for n in own]
+        forms[element] = [moved[n] for n in own]
     if any(form != forms[0, 0] for form in forms.values()):
         raise StepError(
             f"the step computes '{output[2:]}' in one way for one site or component, and in another for others",
@@ -162,22 +161,38 @@ def _check_elements(memory: SymbolicMemory, output: str, nodes: np.ndarray) -> N
         )
 
 
-def _needed(graph: Graph, nodes: np.ndarray) -> list[int]:
-    graph.outputs = {str(i): int(n) for i, n in enumerate(nodes)}
+def _needed(graph: Graph, nodes: list[int]) -> list[int]:
+    graph.outputs = {str(i): n for i, n in enumerate(nodes)}
     return graph.needed()
 
 
-def _raise_mixed(memory: SymbolicMemory, own: np.ndarray, foreign: int, sites: bool, output: str, name: str) -> None:
-    """Raise the error of mixed elements, with the line where the foreign number comes in."""
-    graph, reached, line = memory.graph, {foreign}, None
-    for index in _needed(graph, own):
-        if reached.intersection(graph.nodes[index].args):
-            reached.add(index)
-            line = line or memory.lines.get(index)
+def _check_own(memory: SymbolicMemory, output: str, element: tuple[int, ...], needed: list[int]) -> None:
+    """Check that no input of another element is needed, of another site first of all."""
+    own = "".join(str(i) for i in element)
+    inputs = {i: memory.graph.nodes[i].name.split("|") for i in needed if memory.graph.nodes[i].op == "input"}
+    foreign = {i: (part[0] != own[0], name) for i, (part, name, _) in inputs.items() if not own.startswith(part)}
+    if not foreign:
+        return
+    sites, name = max(foreign.values())
     what = "site" if sites else "component"
+    line = _meeting_line(memory, needed, {i: part for i, (part, _, _) in inputs.items() if part})
     raise StepError(
         f"the step mixes {what}s: '{output[2:]}' of one depends on '{name[2:]}' of another",
         where=line_text(line) if line else None,
         hint=f"no mean, sum or index over {what}s in a step; give what they share as a forcing, "
         "or let a stage after the step combine them",
     )
+
+
+def _meeting_line(memory: SymbolicMemory, needed: list[int], inputs: dict[int, str]) -> tuple[str, int] | None:
+    """Return the line where numbers of two elements first meet, of two sites if there is one."""
+    owners: dict[int, set[str]] = {i: {part} for i, part in inputs.items()}
+    found: dict[str, tuple[str, int] | None] = {}
+    for index in needed:
+        parts = owners.setdefault(index, set())
+        parts.update(*(owners[a] for a in memory.graph.nodes[index].args))
+        if len({part[0] for part in parts}) > 1:
+            found.setdefault("site", memory.lines.get(index))
+        elif len({part for part in parts if len(part) > 1}) > 1:
+            found.setdefault("component", memory.lines.get(index))
+    return found.get("site") or found.get("component")
