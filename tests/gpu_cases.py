@@ -12,65 +12,12 @@ from functools import partial
 from typing import Any
 
 import torch
+from step_models import Cascade, EveryOp, NetworkInside, Stateless, UnitHydrograph
 from torch import Tensor, nn
 
-from dmg.engine import Flux, Forcing, Parameter, ProcessModel, RawParameters, State, fused, simulate
+from dmg.engine import Flux, Forcing, ProcessModel, RawParameters, fused, simulate
 from dmg.engine.backend import backend_for
 from hydrodl2.models.hbv.hbv import Hbv
-
-
-class Curves(ProcessModel):
-    """Powers, exponentials, logarithms and branches in one store."""
-
-    forcings = (Forcing("rain", low=0.0, high=5.0), Forcing("warmth", low=-3.0, high=3.0))
-    parameters = (Parameter("a", 0.2, 3.0), Parameter("b", 0.1, 2.0), Parameter("c", -1.0, 1.0))
-    states = (State("store", initial=1.0),)
-    fluxes = (Flux("out"), Flux("glow"))
-
-    def step(self, s, x, p, dt):
-        wet = torch.where(x.warmth > p.c, x.rain, 0.5 * x.rain)
-        full = torch.clamp(s.store + wet * dt, max=20.0)
-        out = torch.minimum(full * torch.exp(-p.b), p.a * torch.pow(full / (1.0 + full), p.a))
-        glow = torch.log(1.0 + full) * torch.tanh(x.warmth) + torch.sqrt(full + 0.1) * torch.sin(p.c)
-        return {"store": full - 0.9 * out * dt}, {"out": out, "glow": glow + torch.log1p(torch.expm1(p.b))}
-
-
-class Delay(ProcessModel):
-    """A delay line: a vector of states that moves on, and a scalar that gathers what leaves it."""
-
-    forcings = (Forcing("rain"),)
-    parameters = (Parameter("k", 1.0, 9.0), Parameter("share", 0.0, 1.0))
-    states = (State("line", size=5, initial=0.5), State("pool", initial=2.0))
-    fluxes = (Flux("out"), Flux("level"))
-
-    def step(self, s, x, p, dt):
-        moved = torch.cat([s.line[..., 1:], 0.0 * s.line[..., :1]], -1)
-        line = moved + torch.stack([x.rain * p.share / (1.0 + i) for i in range(5)], -1)
-        pool = s.pool + s.line[..., 0] * dt
-        out = pool / (p.k + dt)
-        return {"line": line, "pool": pool - out * dt}, {"out": out, "level": line.sum(-1) + pool}
-
-
-class Taught(ProcessModel):
-    """A small network inside the step, whose weights all elements share."""
-
-    forcings = (Forcing("rain"),)
-    parameters = (Parameter("k", 0.1, 1.0),)
-    states = (State("store", initial=1.0),)
-    fluxes = (Flux("out"),)
-
-    def __init__(self, config=None, device=None):
-        super().__init__(config, device)
-        generator = torch.Generator().manual_seed(5)
-        self.first = nn.Parameter(torch.randn(3, 2, generator=generator))
-        self.second = nn.Parameter(torch.randn(3, generator=generator))
-
-    def step(self, s, x, p, dt):
-        inputs = torch.stack([s.store, x.rain + 0.0 * s.store], -1)
-        hidden = torch.tanh((inputs[..., None, :] * self.first).sum(-1))
-        share = torch.sigmoid((hidden * self.second).sum(-1))
-        out = p.k * share * s.store
-        return {"store": s.store + x.rain * dt - out * dt}, {"out": out}
 
 
 @dataclass(frozen=True)
@@ -111,13 +58,14 @@ def _cases() -> Iterator[tuple[str, Case]]:
         for nmul, sites in ((1, 3), (3, 5), (4, 9), (16, 3)):
             yield f"hbv-{nmul}x{sites}-{kind}", hbv(nmul=nmul, sites=sites, dtype=dtype)
         yield f"hbv-again-{kind}", hbv(nmul=4, steps=7, dtype=dtype, kept_bytes=3 * 7 * 4 * 40)
-        yield f"curves-{kind}", Case(Curves, 3, 11, 7, ("a", "c"), dtype)
-        yield f"curves-wide-{kind}", Case(Curves, 40, 2, 4, ("b",), dtype, kept_bytes=2000)
-        yield f"curves-weights-{kind}", Case(Curves, 4, 3, 5, ("a",), dtype, weighted=("out",))
-        yield f"curves-components-{kind}", Case(Curves, 3, 3, 5, ("a",), dtype, options={"components": True})
-        yield f"delay-{kind}", Case(Delay, 4, 5, 8, ("share",), dtype)
-        yield f"delay-again-{kind}", Case(Delay, 3, 3, 9, ("k",), dtype, kept_bytes=1000)
-        yield f"taught-{kind}", Case(Taught, 2, 5, 6, ("k",), dtype)
+        yield f"ops-{kind}", Case(EveryOp, 3, 11, 5, ("k",), dtype)
+        yield f"wide-{kind}", Case(EveryOp, 40, 2, 4, ("m",), dtype, kept_bytes=2000)
+        yield f"weights-{kind}", Case(Cascade, 4, 3, 5, ("k1",), dtype, weighted=("streamflow",))
+        yield f"components-{kind}", Case(Cascade, 3, 3, 5, ("shape",), dtype, options={"components": True})
+        yield f"vectors-{kind}", Case(UnitHydrograph, 4, 5, 8, ("lag",), dtype)
+        yield f"vectors-again-{kind}", Case(UnitHydrograph, 3, 3, 9, ("k",), dtype, kept_bytes=1000)
+        yield f"network-{kind}", Case(NetworkInside, 2, 5, 6, ("k",), dtype)
+        yield f"stateless-{kind}", Case(Stateless, 2, 5, 4, ("rate",), dtype)
 
 
 CASES = dict(_cases())

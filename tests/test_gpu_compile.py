@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from gpu_cases import Curves, Taught
+from step_models import EveryOp, NetworkInside
 
 from dmg.engine.kernel import build_kernel
 from dmg.engine.llvm_kernel import Wanted
@@ -35,7 +35,7 @@ def compiled(function, recompute=False):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("model", "nmul"), [(Curves, 1), (Curves, 40), (Taught, 3), (Hbv, 16)])
+@pytest.mark.parametrize(("model", "nmul"), [(EveryOp, 40), (NetworkInside, 3), (Hbv, 1), (Hbv, 16)])
 def test_kernels_compile(model, nmul, dtype, tmp_path, monkeypatch):
     from dmg.engine.geometry import Geometry
     from dmg.engine.gpu import LANES, GpuFunction

@@ -150,7 +150,8 @@ def _run_eager(
 
     def reduce(name: str, values: Tensor) -> Tensor:
         if components:
-            return values
+            # A flux of the forcing alone has one value for all components of a site.
+            return values.expand(*values.shape[:2], layout.components)
         return (values * weights[name]).sum(-1) if name in weights else values.mean(-1)
 
     return run_eager(

@@ -197,7 +197,7 @@ def write_forward(w: TritonKernelWriter, keep: bool) -> str:
     states = w.carry("state", [w.load(w.elements_at("start", i)) for i in range(count)])
 
     def step(t: str, loaded: dict[str, str], current: list[str]) -> list[str]:
-        if keep:
+        if keep and current:
             w.do(f"if {t} % segment == 0:")
             w.level += 1
             for i, value in enumerate(current):
