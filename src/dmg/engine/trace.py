@@ -192,10 +192,10 @@ class SymbolicMemory(TorchDispatchMode):
 
 
 def _fold(memory: SymbolicMemory, nodes: Sequence[int]) -> int:
-    """Add nodes up, in order."""
-    total = int(nodes[0])
+    """Add nodes up, in order; true counts as one."""
+    total = as_real(memory.graph, int(nodes[0]))
     for node in nodes[1:]:
-        total = memory.graph.add("add", total, int(node))
+        total = memory.graph.add("add", total, as_real(memory.graph, int(node)))
     return total
 
 
@@ -249,7 +249,10 @@ def _roll(memory: SymbolicMemory, a: Tensor, shifts: Any, dims: Any = ()) -> np.
 
 def _padded(memory: SymbolicMemory, a: Tensor, pad: Sequence[int], value: float = 0.0) -> np.ndarray:
     widths = [(0, 0)] * (a.ndim - len(pad) // 2) + [(pad[i], pad[i + 1]) for i in range(len(pad) - 2, -1, -2)]
-    return np.pad(memory.nodes(a), widths, constant_values=memory.graph.constant(float(value or 0.0)))
+    # A negative width cuts off.
+    cut = tuple(slice(max(-low, 0), size - max(-high, 0)) for size, (low, high) in zip(a.shape, widths, strict=True))
+    widths = [(max(low, 0), max(high, 0)) for low, high in widths]
+    return np.pad(memory.nodes(a)[cut], widths, constant_values=memory.graph.constant(float(value or 0.0)))
 
 
 def _scatter_back(fill: Callable[[np.ndarray, np.ndarray, Any], None]) -> Callable[..., np.ndarray]:
