@@ -167,7 +167,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
             if value is None:
                 continue
             met = {True: "", False: " (missed)", None: ""}[figure.met(value)]
-            shown = f"{value:.3g} {figure.unit}{met}"
+            shown = f"{float(f'{value:.3g}'):g} {figure.unit}{met}"
             rows.append(f"| {title} | {figure.text} | {shown} | {figure.target} | {line['machine']} | {line['date']} |")
             title = ""
     return "\n".join(rows) + "\n"

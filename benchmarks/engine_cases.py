@@ -26,8 +26,10 @@ HERE = Path(__file__).parent
 
 
 def timed(repeats: int, **functions: Callable[[], object]) -> dict[str, dict[str, float]]:
-    """Return CPU and wall seconds of functions that take turns, after one turn that is not counted: medians, and the
-    best CPU time, which tells how far a busy machine slowed the rest."""
+    """Return CPU and wall seconds of functions that take turns, after one turn that is not counted.
+
+    Medians, and the best CPU time, which tells how far a busy machine slowed the rest.
+    """
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
     for turn in range(repeats + 1):
         for name, function in functions.items():
@@ -167,18 +169,18 @@ def _hand_written(problem: Problem) -> tuple[Any, dict[str, float]] | None:
 
 def published(steps: int, repeats: int) -> dict[str, Any]:
     """CPU time of the published package over that of the engine."""
-    python = os.environ.get("DMG_PUBLISHED_PYTHON", "/tmp/venv/published/bin/python")
+    python = os.environ.get("DMG_PUBLISHED_PYTHON")
     problem = Problem(steps)
     own = timed(9, routed=problem.routed)["routed"]
     result: dict[str, Any] = {**own, "repeats": 9}
     if steps != STEPS:
         short = Problem(STEPS)
         result["times_365"] = own["cpu_s"] / timed(9, routed=short.routed)["routed"]["cpu_s"]
-    if not Path(python).exists():
+    if python is None:
         print(
-            f"no {python}: left out. To measure it: python -m venv V && "
-            "V/bin/pip install -c constraints.txt hydrodl2==1.4.0 (non-commercial licence), "
-            "then set DMG_PUBLISHED_PYTHON=V/bin/python",
+            "the published package is left out; to measure it: python -m venv V && "
+            "V/bin/pip install -c constraints.txt hydrodl2==1.4.0 (its licence is non-commercial), "
+            "and set DMG_PUBLISHED_PYTHON=V/bin/python",
             file=sys.stderr,
         )
         return rounded(result)
