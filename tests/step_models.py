@@ -23,7 +23,7 @@ class EveryOp(ProcessModel):
     def step(self, s, x, p, dt):
         """One step."""
         a = torch.clamp(x.a, min=0.05)
-        powers = a**p.k + a**2 + 2.0**p.m + a**-1.5 + a**0.5 + torch.sqrt(a) + x.a**3
+        powers = a**p.k + p.k**x.b + a**2 + 2.0**p.m + a**-1.5 + a**0.5 + torch.sqrt(a) + x.a**3
         logs = torch.log(a + s.n.abs()) + torch.log1p(x.a) + torch.expm1(0.3 * p.m) + torch.exp(-x.a * p.k)
         waves = torch.sin(x.b * p.k) + torch.cos(x.b - s.s) + torch.tanh(s.s * p.m) + torch.sigmoid(x.b + s.n)
         bends = (

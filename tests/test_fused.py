@@ -5,6 +5,7 @@ import gc
 import itertools
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import weakref
@@ -15,7 +16,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from step_models import NetworkInside, OneStore, Routed, StartsFull, Stateless, UnitHydrograph
+from step_models import EveryOp, NetworkInside, OneStore, Routed, StartsFull, Stateless, UnitHydrograph
 
 from dmg.engine import ModelState, RawParameters, cpu, fused, simulate
 from dmg.engine.backend import backend_for
@@ -33,13 +34,14 @@ def leaf(value):
 def outcome(case, engine, *, weights=None, components=False, fluxes=None, dropped=None):
     """Return fluxes, final states and every gradient of a run."""
     model = case.model
-    inputs = {"x": case.forcing, "d": case.raw.dynamic, "s": case.raw.static} | dict(case.state.stores)
+    inputs = {"forcing": case.forcing, "dynamic": case.raw.dynamic, "static": case.raw.static, **case.state.stores}
     inputs |= {f"w {name}": w for name, w in (weights or {}).items()}
     inputs = {name: leaf(value) for name, value in inputs.items()}
-    raw = RawParameters(inputs["d"], inputs["s"], dropped, inputs["d"][-1] if dropped is not None else None)
+    held = inputs["dynamic"][-1] if dropped is not None else None
+    raw = RawParameters(inputs["dynamic"], inputs["static"], dropped, held)
     run = simulate(
         model,
-        inputs["x"],
+        inputs["forcing"],
         raw,
         {name: inputs[name] for name in case.state.stores},
         weights={name: inputs[f"w {name}"] for name in weights or {}},
@@ -110,15 +112,17 @@ def test_dropped_dynamic_parameters_are_held():
     assert_agree(outcome(case, "fused", dropped=dropped), outcome(case, "eager", dropped=dropped))
 
 
-@pytest.mark.parametrize("model", [Hbv, NetworkInside, UnitHydrograph, Stateless], ids=lambda m: m.__name__)
-def test_states_that_are_computed_again_change_nothing(model, monkeypatch):
-    case = draw_case(model, {"nmul": 3}, steps=41, sites=3)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("model", [Hbv, EveryOp, NetworkInside, UnitHydrograph, Stateless], ids=lambda m: m.__name__)
+def test_states_that_are_computed_again_change_nothing(model, dtype, monkeypatch):
+    tolerance = 1e-13 if dtype == torch.float64 else 1e-6
+    case = draw_case(model, {"nmul": 3}, steps=41, sites=3, dtype=dtype)
     expected = outcome(case, "fused")
     whole = backend_for("cpu")
     for kept_bytes in (1, 1500, 4000):
         monkeypatch.setattr(fused, "backend_for", lambda kind, n=kept_bytes: replace(whole, kept_bytes=n))
-        again = draw_case(model, {"nmul": 3}, steps=41, sites=3)
-        assert_agree(outcome(again, "fused"), expected, 1e-13)
+        again = draw_case(model, {"nmul": 3}, steps=41, sites=3, dtype=dtype)
+        assert_agree(outcome(again, "fused"), expected, tolerance)
 
 
 def test_ties_split_as_pytorch_splits_them():
@@ -337,6 +341,7 @@ def test_a_forked_process_has_threads_of_its_own():
         if child == 0:
             # Nothing of the test framework may run in the child.
             same = False
+            signal.alarm(20)
             try:
                 same = torch.equal(flow_of(case)[1], flow)
             finally:
