@@ -134,11 +134,16 @@ def execute(config: Config) -> None:
     guard(config)
     needs_weights(config)
 
+    import torch
+
     from dmg.core.utils import import_trainer, print_config, set_randomseed
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO if config.verbose else logging.WARNING)
     print_config(config)
     set_randomseed(config.seed)
+    # Gradients that fade through a long warm-up become denormal numbers, on which processors are slow. Said here,
+    # because threads that exist already would not follow.
+    torch.set_flush_denormal(True)
     trainer = import_trainer(config.trainer)(config, verbose=True)
     if config.mode == "sim":
         trainer.inference()
