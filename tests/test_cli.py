@@ -82,6 +82,14 @@ def test_train_test_runs_both_in_a_dated_folder(calls: Calls, tmp_path: Path, ca
     assert Path.cwd() == tmp_path
 
 
+def test_a_run_leaves_the_arithmetic_of_its_process_as_it_was(calls: Calls):
+    import torch
+
+    denormal = torch.tensor(1e-310, dtype=torch.float64)
+    assert run(*FAKE) == 0
+    assert float(denormal * 0.5) > 0
+
+
 def test_two_unnamed_runs_have_two_folders(calls: Calls, tmp_path: Path):
     assert [run(*FAKE, "mode=train") for _ in range(2)] == [0, 0]
     assert len(list((tmp_path / "output/LstmModel-Hbv/runs").iterdir())) == 2

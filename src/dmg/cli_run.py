@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from dmg.conf.config import Config
+    from dmg.trainers.base import BaseTrainer
 
 EPILOG = """\
 examples:
@@ -141,10 +142,18 @@ def execute(config: Config) -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO if config.verbose else logging.WARNING)
     print_config(config)
     set_randomseed(config.seed)
-    # Gradients that fade through a long warm-up become denormal numbers, on which processors are slow. Said here,
-    # because threads that exist already would not follow.
+    # Gradients that fade through a long warm-up become denormal numbers, on which processors are slow. Said before the
+    # first work, because threads that exist already would not follow.
     torch.set_flush_denormal(True)
-    trainer = import_trainer(config.trainer)(config, verbose=True)
+    try:
+        _run_mode(config, import_trainer(config.trainer)(config, verbose=True))
+    finally:
+        torch.set_flush_denormal(False)
+    print(f"results: {config.sim_dir if config.mode == 'sim' else config.output_dir}")
+
+
+def _run_mode(config: Config, trainer: BaseTrainer) -> None:
+    """Simulate, train and evaluate as ``mode`` says."""
     if config.mode == "sim":
         trainer.inference()
     if "train" in config.mode:
@@ -156,7 +165,6 @@ def execute(config: Config) -> None:
         trainer.train()
     if "test" in config.mode:
         trainer.evaluate()
-    print(f"results: {config.sim_dir if config.mode == 'sim' else config.output_dir}")
 
 
 def guard(config: Config) -> None:
