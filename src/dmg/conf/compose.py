@@ -40,6 +40,7 @@ def compose(
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     folder, name = _locate(config_name, config_dir)
     groups, values = _split(overrides, [folder, PACKAGED])
@@ -51,10 +52,8 @@ def compose(
             _apply(tree, key, value, delete)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(str(error).strip(), where=str(folder / f"{name}.yaml")) from error
-    except Exception as error:
-        if type(error).__module__.startswith("yaml"):
-            raise ConfigError(f"the file is no YAML: {error}", where=str(folder / f"{name}.yaml")) from error
-        raise
+    except YAMLError as error:
+        raise ConfigError(f"the file is no YAML: {error}", where=str(folder / f"{name}.yaml")) from error
     return tree
 
 
