@@ -84,11 +84,13 @@ def test_table_shows_the_figures(capsys, monkeypatch, tmp_path):
 
 def test_time_to_compile_is_that_of_an_empty_cache_and_of_a_full_one():
     model = Hbv({"nmul": 16})
-    for _ in range(2):  # what the process has loaded already does not count
-        found = describe(model, ["streamflow"])
+    # What the process has loaded already does not count. Three times, for the machine may be busy with other work.
+    several = [describe(model, ["streamflow"]) for _ in range(3)]
+    for found in several:
         assert set(found.compile_s) == {"trace", "forward", "forward that keeps states", "adjoint"}
         assert found.compile_s["adjoint"] > 0.02
-        assert found.cached_s < sum(found.compile_s.values())
+    compiled = min(sum(found.compile_s.values()) for found in several)
+    assert 0 < min(found.cached_s for found in several) < compiled
 
 
 def test_describing_changes_no_result():

@@ -75,8 +75,11 @@ def main(argv: Sequence[str]) -> int:
     if words.multirun:
         raise ConfigError("--multirun: one call is one run", hint="write a loop of your shell around it")
     config = settle(compose_words(words))
+    from dmg.core.utils.interruption import interruptible
+
     try:
-        execute(config)
+        with interruptible():
+            execute(config)
     except KeyboardInterrupt:
         print(f"\ninterrupted; {_how_to_go_on(config, words)}", file=sys.stderr)
         return 130

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dmg.core.data.training_grid import create_training_grid
+from dmg.core.utils.interruption import check_interruption
 from dmg.errors import ConfigError, RunError
 from dmg.trainers.checkpoint import (
     checkpoint_path,
@@ -163,6 +164,7 @@ class Training:
                 self.log.add(epoch, number, loss, seconds, norm, float(rate), _gpu_memory_mb())
                 self.guard.count(fault, epoch, number, getattr(batch, "sites", None))
                 bar.update()
+                check_interruption()
                 bar.set_postfix_str(f"loss {sum(losses) / len(losses):.4f}" if losses else "loss not finite")
         if not losses:
             raise RunError(
