@@ -1,1 +1,5 @@
-"""Process models of hydrology."""
+"""Process models of hydrology; importing this package registers them."""
+
+from hydrodl2.models.hbv import Hbv
+
+__all__ = ["Hbv"]
