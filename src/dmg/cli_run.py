@@ -141,6 +141,7 @@ def execute(config: Config) -> None:
     import torch
 
     from dmg.core.utils import import_trainer, print_config, set_randomseed
+    from dmg.core.utils.freed_memory import freed_memory_kept
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO if config.verbose else logging.WARNING)
     print_config(config)
@@ -149,7 +150,8 @@ def execute(config: Config) -> None:
     # first work, because threads that exist already would not follow.
     torch.set_flush_denormal(True)
     try:
-        _run_mode(config, import_trainer(config.trainer)(config, verbose=True))
+        with freed_memory_kept():
+            _run_mode(config, import_trainer(config.trainer)(config, verbose=True))
     finally:
         torch.set_flush_denormal(False)
     print(f"results: {config.sim_dir if config.mode == 'sim' else config.output_dir}")
