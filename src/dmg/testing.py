@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from dmg.engine import ModelState, ProcessModel, RawParameters, simulate
+from dmg.engine.state import content
 
 ENGINES = ("eager", "fused")
 # Greatest difference between engines, as a share of the greatest number of a tensor.
@@ -111,7 +112,7 @@ def budget_closes(model_class: type[ProcessModel], engine: str = "auto") -> None
     run = simulate(model, case.forcing, case.raw, stores, fluxes=names, components=True, engine=engine)
     terms = forcing | run.fluxes
     gained = sum(terms[name].sum(0) for name in ledger.sources) - sum(terms[name].sum(0) for name in ledger.sinks)
-    stored = sum(_content(run.stores[n]) - _content(stores[n]) for n in ledger.stores)
+    stored = sum(content(run.stores[n]) - content(stores[n]) for n in ledger.stores)
     residual = (gained * model.dt - stored).abs().max()
     assert residual < 1e-9, f"{model_class.__name__} loses or makes {float(residual):.3e}"
 
@@ -131,6 +132,21 @@ def run_is_split_at_will(model_class: type[ProcessModel], engine: str = "auto") 
             torch.testing.assert_close(last.stores[name], value, rtol=1e-12, atol=1e-12)
         for name, value in end.routing.items():
             torch.testing.assert_close(last.routing[name], value, rtol=1e-12, atol=1e-12)
+
+
+def state_is_a_series_on_request(model_class: type[ProcessModel], engine: str = "auto") -> None:
+    """The series of a state has, at every step, what a run that ends there leaves: the mean over its components."""
+    case = draw_case(model_class, engine=engine)
+    names = [s.name for s in case.model.states]
+    if not names:
+        return
+    series, _ = case.model.run(case.forcing, case.raw, case.state, outputs=names)
+    assert list(series) == names
+    for steps in (1, 17, len(case.forcing)):
+        _, end = case.model.run(case.forcing[:steps], case.raw.window(0, steps), case.state)
+        for name, values in series.items():
+            expected = content(end.stores[name]).mean(-1)
+            torch.testing.assert_close(values[steps - 1], expected, rtol=1e-12, atol=1e-12)
 
 
 def site_does_not_depend_on_its_batch(model_class: type[ProcessModel], engine: str = "auto") -> None:
@@ -198,11 +214,6 @@ def dropped_parameter_is_constant(model_class: type[ProcessModel]) -> None:
         torch.testing.assert_close(values, free[name][-1:].expand_as(values))
 
 
-def _content(store: Tensor) -> Tensor:
-    """Return what a store holds per element; the entries of a vector state add up."""
-    return store if store.ndim == 2 else store.sum(-1)
-
-
 def engines_agree(model_class: type[ProcessModel]) -> None:
     """Every engine gives the same values and gradients, in float32 and float64."""
     for dtype, tolerance in ENGINE_TOLERANCE.items():
@@ -250,7 +261,7 @@ def _everything(case: Case) -> dict[str, Tensor]:
         inputs["forcing"],
         RawParameters(inputs["dynamic"], inputs["static"]),
         {name: inputs[name] for name in start},
-        fluxes=[f.name for f in model.fluxes],
+        fluxes=[declared.name for declared in (*model.fluxes, *model.states)],
         engine=model.engine,
     )
     outputs = {f"f {n}": v for n, v in run.fluxes.items()} | {f"s {n}": v for n, v in run.stores.items()}
@@ -288,6 +299,7 @@ PER_ENGINE: tuple[Callable[..., None], ...] = (
     engine_preserves_dtype,
     budget_closes,
     run_is_split_at_will,
+    state_is_a_series_on_request,
     site_does_not_depend_on_its_batch,
     gradient_is_exact,
     finite_at_bounds,

@@ -96,7 +96,9 @@ class Model(Section):
         None, description="Normalise the target: high as it is, low on the log-sqrt scale; null not at all."
     )
     outputs: Names = Field(
-        [], description="Fluxes that simulation.nc gets beside the targets; empty: none in a test, all in a simulation."
+        [],
+        description="Fluxes and states that simulation.nc gets beside the targets; empty: none in a test, all fluxes "
+        "in a simulation.",
     )
     output_unit: Unit = Field("mm/d", description="Unit of streamflow in results.")
     phy: Phy | None = Field(None, description="Process model; null for a pure network.")

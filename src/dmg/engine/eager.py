@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dmg.engine.declare import Values
+from dmg.engine.state import content
 from dmg.errors import StepError, did_you_mean
 
 # Steps whose fluxes are held per component before they are reduced: bounds the memory of long runs.
@@ -46,7 +47,7 @@ def run_eager(
     dt
         Time step in days.
     fluxes
-        Names to return.
+        Names to return: fluxes, or states, whose series are their values at the end of every step.
     reduce
         Called with a name and its values [t, B, M]; what it returns is kept.
     steps
@@ -71,10 +72,10 @@ def run_eager(
         new_stores, new_fluxes = step(Values("state", stores), x, p, dt)
         if t == 0:
             check_names("state", new_stores, stores)
-            check_names("flux", new_fluxes, fluxes, subset=True)
+            check_names("flux", new_fluxes, [name for name in fluxes if name not in stores], subset=True)
         stores = {name: new_stores[name] for name in stores}
         for name in fluxes:
-            pending[name].append(new_fluxes[name])
+            pending[name].append(content(stores[name]) if name in stores else new_fluxes[name])
         if (t + 1) % CHUNK == 0 or t + 1 == steps:
             for name in fluxes:
                 kept[name].append(reduce(name, torch.stack(pending[name])))

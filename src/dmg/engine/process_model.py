@@ -105,6 +105,11 @@ class ProcessModel(StandaloneCall, nn.Module):
                     hint=did_you_mean(forcing.name, self.variables),
                 )
         for state in self.states:
+            if any(state.name == flux.name for flux in self.fluxes):
+                raise StepError(
+                    f"{name} has a state and a flux of one name, '{state.name}'",
+                    hint="rename one of them: both can be asked for as a series",
+                )
             known = [p.name for p in self.parameter_table]
             if isinstance(state.initial, str) and state.initial not in known:
                 raise StepError(
@@ -235,8 +240,9 @@ class ProcessModel(StandaloneCall, nn.Module):
         state
             Full state before the first step, a cold start if absent.
         outputs
-            Names to return: fluxes, ``<name>_no_rout`` of a routed one, derived quantities; all but the diagnostic
-            fluxes if absent.
+            Names to return: fluxes, ``<name>_no_rout`` of a routed one, states (their values at the end of every step,
+            a vector state summed over its entries), derived quantities; all fluxes but the diagnostic ones, and what
+            is derived from them, if absent.
             The state returned remembers routed fluxes only as far as they were computed.
         layout
             Which channel is which parameter; that of the model if absent.
@@ -284,7 +290,7 @@ class ProcessModel(StandaloneCall, nn.Module):
         raise StepError(f"{type(self).__name__} does not say how to derive '{name}'", hint="write derive(name, series)")
 
     def fluxes_of(self, outputs: Sequence[str] | None) -> list[str]:
-        """Return the fluxes that the outputs need.
+        """Return the fluxes, and states as series, that the outputs need.
 
         Raises
         ------
@@ -292,7 +298,8 @@ class ProcessModel(StandaloneCall, nn.Module):
             For a name that is no output.
         """
         usual = [f.name for f in self.fluxes if not f.diagnostic]
-        known = [f.name for f in self.fluxes] + [f"{name}_no_rout" for name in self.routed] + list(self.derived)
+        known = [declared.name for declared in (*self.fluxes, *self.states)]
+        known += [*(f"{name}_no_rout" for name in self.routed), *self.derived]
         needed: dict[str, None] = {}
         for name in usual if outputs is None else outputs:
             if name not in known:

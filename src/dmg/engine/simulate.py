@@ -33,7 +33,8 @@ class Simulation:
     Parameters
     ----------
     fluxes
-        Name to series [T, B], reduced over components (or [T, B, M] if they were asked for).
+        Name of a flux, or of a state at the end of every step, to series [T, B], reduced over components (or [T, B, M]
+        if they were asked for).
     stores
         State name to final value [B, M].
     """
@@ -69,7 +70,8 @@ def simulate(
     layout
         Which channel is which parameter; that of the model if absent.
     fluxes
-        Names to compute, every flux that is no diagnostic if absent; others cost nothing.
+        Names to compute, every flux that is no diagnostic if absent; others cost nothing. The name of a state gives
+        its value at the end of every step, that of a vector state the sum of its entries.
     weights
         Flux name to component weights [B, M]; such a flux is a weighted sum, every other one a mean.
     components
@@ -90,11 +92,11 @@ def simulate(
     if engine not in ENGINES:
         raise StepError(f"unknown engine '{engine}'", hint=did_you_mean(engine, ENGINES))
     layout = layout or model.layout
-    declared = [flux.name for flux in model.fluxes]
+    declared = [flux.name for flux in model.fluxes] + [state.name for state in model.states]
     fluxes = [flux.name for flux in model.fluxes if not flux.diagnostic] if fluxes is None else list(fluxes)
     for name in fluxes:
         if name not in declared:
-            raise StepError(f"{type(model).__name__} has no flux '{name}'", hint=did_you_mean(name, declared))
+            raise StepError(f"{type(model).__name__} has no flux or state '{name}'", hint=did_you_mean(name, declared))
     _check_shapes(model, forcing, parameters)
     if stores is None:
         stores = model.cold_stores(forcing.shape[1], dtype=forcing.dtype, device=forcing.device)

@@ -33,3 +33,8 @@ class ModelState:
     def detach(self) -> ModelState:
         """Return the state without its history of gradients."""
         return self.map(lambda value: value.detach())
+
+
+def content(store: Tensor) -> Tensor:
+    """Return what a store [B, M] or [B, M, size] holds per element; the entries of a vector state add up."""
+    return store if store.ndim == 2 else store.sum(-1)

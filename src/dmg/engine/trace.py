@@ -22,6 +22,7 @@ from dmg.engine.declare import Values
 from dmg.engine.eager import check_names
 from dmg.engine.graph import Graph
 from dmg.engine.lower import RULES, as_bool, as_real
+from dmg.engine.state import content
 from dmg.errors import StepError
 
 if TYPE_CHECKING:
@@ -351,7 +352,7 @@ def trace_step(
     supplied
         Parameters that are inputs; the others keep their defaults.
     fluxes
-        Fluxes that are outputs.
+        Fluxes, and states as series, that are outputs.
     dtype
         Of the tensors.
 
@@ -444,9 +445,12 @@ class Example:
             self.model.dt,
         )
         check_names("state", stores, list(self.states))
-        check_names("flux", series, fluxes, subset=True)
-        named = {f"s:{name}": stores[name].expand_as(self.states[name]) for name in self.states}
-        return named | {f"f:{name}": series[name].expand(self.shape) for name in fluxes}
+        check_names("flux", series, [name for name in fluxes if name not in self.states], subset=True)
+        stores = {name: stores[name].expand_as(self.states[name]) for name in self.states}
+        # A state that is asked for as a series is one more flux: the new value of the state.
+        asked = {name: content(stores[name]) if name in stores else series[name] for name in fluxes}
+        named = {f"s:{name}": value for name, value in stores.items()}
+        return named | {f"f:{name}": value.expand(self.shape) for name, value in asked.items()}
 
     def _free(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return copies: the step may write into them."""

@@ -104,7 +104,7 @@ class ModelHandler(nn.Module):
         static
             ``last`` or ``held``: see `DplModel.run`.
         outputs
-            Names of outputs to compute, all if absent.
+            Names of outputs to compute, states among them if they are wanted as series; all fluxes if absent.
 
         Returns
         -------

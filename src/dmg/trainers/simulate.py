@@ -87,8 +87,8 @@ def simulate_sites(
     Returns
     -------
     Simulation
-        Targets in the output unit (the dataset's ``denorm_fn``), other fluxes in the unit their model declares. With
-        several models the names are ``<model>_<output>``.
+        Targets in the output unit (the dataset's ``denorm_fn``), other fluxes and states in the unit their model
+        declares. With several models the names are ``<model>_<output>``.
     """
     if start is not None:
         dataset = dataset.select(times=slice(start.first_step(_times(dataset)), None))
@@ -147,12 +147,13 @@ def _times(dataset: Batch) -> np.ndarray:
 
 
 def _units(model: ModelHandler, dataset: Batch, names: list[str]) -> dict[str, str]:
-    """Return the unit of every output: of targets the output unit, of other fluxes the declared one."""
+    """Return the unit of every output: of targets the output unit, of other fluxes and of states the declared one."""
     scale = dataset.get("denorm_fn")
     units = {}
     for model_name, coupled in model.models.items():
-        declared = {f.name: f.unit for f in getattr(getattr(coupled, "phy_model", None), "fluxes", ())}
-        declared |= dict(getattr(getattr(coupled, "phy_model", None), "derived_units", {}))
+        process = getattr(coupled, "phy_model", None)
+        declared = {d.name: d.unit for kind in ("states", "fluxes") for d in getattr(process, kind, ())}
+        declared |= dict(getattr(process, "derived_units", {}))
         if scale is not None:
             declared |= scale.units
         for name, unit in {**dataset.units, **declared}.items():

@@ -90,7 +90,7 @@ class DplModel(nn.Module):
         batched
             Accepted for compatibility.
         outputs
-            Names of the outputs to compute, all if absent.
+            Names of the outputs to compute, states among them if they are wanted as series; all fluxes if absent.
 
         Returns
         -------
@@ -129,7 +129,7 @@ class DplModel(nn.Module):
             ``last``: static parameters are the network's output at the last step of the window, as in the published
             system. ``held``: its output at the end of the spin-up, never from the future; kept in the state.
         outputs
-            Names of the outputs to compute, all if absent.
+            Names of the outputs to compute, states among them if they are wanted as series; all fluxes if absent.
 
         Returns
         -------
