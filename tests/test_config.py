@@ -359,11 +359,13 @@ def test_device_is_resolved_and_absent_cuda_is_an_error():
     assert "device=auto" in message
 
 
-@pytest.mark.parametrize("name", ["default", "camels_531"])
-def test_packaged_configurations_are_valid(name: str):
+@pytest.mark.parametrize(
+    ("name", "network"), [("default", "LstmModel"), ("camels_531", "LstmModel"), ("camels_531_mingru", "MinGruModel")]
+)
+def test_packaged_configurations_are_valid(name: str, network: str):
     config = as_config(compose(name))
     assert config.model.phy.name == ["Hbv"]
-    assert config.name == "LstmModel-Hbv"
+    assert config.name == f"{network}-Hbv"
 
 
 def test_camels_periods_are_those_of_the_benchmark():
