@@ -427,3 +427,22 @@ def test_hbv_agrees_over_all_climates_and_parameters(seed, wetness, warmth, spre
     raw = RawParameters(case.raw.dynamic * spread, case.raw.static * spread)
     case = replace(case, forcing=forcing, raw=raw)
     assert_agree(outcome(case, "fused"), outcome(case, "eager"), 1e-10)
+
+
+def test_a_power_of_zero_at_one_site_moves_no_bit_of_another():
+    """Zero takes a detour in the kernel, for itself alone."""
+
+    class Powers(OneStore):
+        def step(self, s, x, p, dt):
+            return {"storage": s.storage}, {"streamflow": torch.relu(x.prcp - 5.0) ** p.k}
+
+    found = []
+    for neighbour in (7.0, 5.0):
+        torch.manual_seed(0)
+        forcing = leaf(5.0 + torch.cat([torch.rand(40, 1, 1), torch.full((40, 1, 1), neighbour - 5.0)], dim=1))
+        raw = RawParameters(torch.zeros(40, 2, 0), leaf(torch.full((2, 1), -4.0)))
+        run = simulate(Powers(), forcing, raw, engine="fused")
+        gradients = torch.autograd.grad(run.fluxes["streamflow"][:, 0].sum(), (forcing, raw.static))
+        found.append([run.fluxes["streamflow"][:, 0].detach(), *(g[..., 0, :] for g in gradients)])
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)

@@ -22,6 +22,14 @@ FLAGS = "nsz"
 QUOTIENT_FLAGS = "nsz arcp"
 
 
+@dataclass(frozen=True)
+class Regular:
+    """Which entries of a vector the short form of a function serves, and whether it serves all."""
+
+    lanes: str
+    all: str
+
+
 @dataclass
 class Writer:
     """Collects the instructions of a function.
@@ -42,7 +50,7 @@ class Writer:
     lines: list[str] = field(default_factory=list)
     declarations: set[str] = field(default_factory=set)
     functions: set[str] = field(default_factory=set)
-    logarithms: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    logarithms: dict[str, tuple[str, str, Regular]] = field(default_factory=dict)
     count: int = 0
 
     @property
@@ -134,30 +142,34 @@ def write_log(w: Writer, x: str) -> str:
     return _detour(w, "log", w.emit(f"fadd {FLAGS} {w.vector} {high}, {low}"), regular, x)
 
 
-def _logarithm(w: Writer, x: str) -> tuple[str, str, str]:
-    """Return the logarithm in two parts, and whether all entries of x have one and a normal reciprocal."""
+def _logarithm(w: Writer, x: str) -> tuple[str, str, Regular]:
+    """Return the logarithm in two parts, and which entries of x have one and a normal reciprocal."""
     if x not in w.logarithms:
         mask = f"<{w.lanes} x i1>"
         above = w.emit(f"fcmp oge {w.vector} {x}, {w.constant(2.0**-126)}")
         below = w.emit(f"fcmp olt {w.vector} {x}, {w.constant(2.0**125)}")
         both = w.emit(f"and {mask} {above}, {below}")
-        regular = w.call(f"llvm.vector.reduce.and.v{w.lanes}i1", "i1", (mask, both))
+        regular = Regular(both, w.call(f"llvm.vector.reduce.and.v{w.lanes}i1", "i1", (mask, both)))
         parts = write_graph(w, LOG_PARTS, {"x": x})
         w.logarithms[x] = parts["high"], parts["low"], regular
     return w.logarithms[x]
 
 
-def _detour(w: Writer, op: str, value: str, regular: str, *operands: str) -> str:
-    """Return the value if the operands are regular, else what a function gives that is right for every number."""
+def _detour(w: Writer, op: str, value: str, regular: Regular, *operands: str) -> str:
+    """Return the value where the operands are regular, else what a function gives that is right for every number.
+
+    An entry keeps the short form's value whatever its neighbours are: the two may differ in the last bit.
+    """
     w.functions.add(op)
     w.count += 1
     n = w.count
     w.do(f"br label %straight{n}")
     w.do(f"straight{n}:")
-    w.do(f"br i1 {regular}, label %after{n}, label %around{n}, !prof !0")
+    w.do(f"br i1 {regular.all}, label %after{n}, label %around{n}, !prof !0")
     w.do(f"around{n}:")
     given = ", ".join(f"{w.vector} {o}" for o in operands)
     full = w.emit(f"call {w.vector} @dmg_{op}({given})")
+    full = w.emit(f"select <{w.lanes} x i1> {regular.lanes}, {w.vector} {value}, {w.vector} {full}")
     w.do(f"br label %after{n}")
     w.do(f"after{n}:")
     return w.emit(f"phi {w.vector} [ {value}, %straight{n} ], [ {full}, %around{n} ]")

@@ -1,5 +1,7 @@
 """Process models of hydrology; importing this package registers them."""
 
+from hydrodl2.models.gr4j import Gr4j
 from hydrodl2.models.hbv import Hbv
+from hydrodl2.models.hymod import Hymod
 
-__all__ = ["Hbv"]
+__all__ = ["Gr4j", "Hbv", "Hymod"]
