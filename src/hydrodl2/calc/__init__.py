@@ -1,1 +1,1 @@
-"""Hydrological calculations: day length, potential evapotranspiration."""
+"""Hydrological calculations: day length, potential evapotranspiration, water years, return periods."""
