@@ -80,3 +80,12 @@ class Period(Section):
     def span(self) -> list[str]:
         """The two dates as a list, as the derived keys ``train_time`` … have them."""
         return [self.start_time, self.end_time]
+
+
+Mask = Annotated[
+    str | None,
+    Field(
+        description="Which observations of the period count: a CSV with the columns site, start, end, or a variable "
+        "(time, site) of the store that is not 0 there; null for all.",
+    ),
+]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
-from dmg.conf.period import Period
+from dmg.conf.period import Mask, Period
 from dmg.errors import ConfigError
 
 
@@ -36,6 +36,7 @@ class Test(Period):
         None, description="Spatial: which fold this run holds out, counted from 0 in PUB_ids or huc_regions."
     )
     batch_size: PositiveInt = Field(description="Sites per batch in evaluation.")
+    mask: Mask = None
     test_epoch: Annotated[int, Field(ge=0)] = Field(
         0, description="Epoch whose weights modes test and sim load; 0 takes the best or newest there is."
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator
 
-from dmg.conf.period import Period
+from dmg.conf.period import Mask, Period
 from dmg.conf.section import OpenSection, as_list
 
 
@@ -59,6 +59,7 @@ class Train(Period):
     resume: bool = Field(False, description="Continue exactly from the newest checkpoint in output_dir.")
     save_epoch: PositiveInt = Field(1, description="A checkpoint is saved after every so many epochs.")
     grad_clip: Annotated[float, Field(ge=0)] = Field(0.0, description="Largest global norm of the gradient; 0 is off.")
+    mask: Mask = None
     max_bad_batches: PositiveInt = Field(
         20, description="So many minibatches in a row with non-finite loss or gradient end the run."
     )
@@ -82,6 +83,7 @@ class Valid(Period):
     """Validation during training: median NSE, early stopping, best checkpoint."""
 
     batch_size: PositiveInt | None = Field(None, description="Sites per batch; null for test.batch_size.")
+    mask: Mask = None
     every: PositiveInt = Field(1, description="Validate after every so many epochs.")
     patience: PositiveInt | None = Field(
         None, description="Stop after so many validations without improvement; null never stops early."

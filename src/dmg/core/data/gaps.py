@@ -93,12 +93,21 @@ def fill_forcing(
     Raises
     ------
     DataError
-        If a longer run, or one at the start or the end of the period, is missing; names the sites and dates.
+        If a longer run, or one at the start or the end of the period, is missing; names the sites and dates, or the day
+        on which the forcing ends everywhere.
     """
     gaps = find_gaps(values)
     if not gaps:
         return values
     steps = len(values)
+    known = np.flatnonzero(~np.isnan(values).all(axis=1))
+    if len(known) and known[-1] < steps - 1:
+        days = np.asarray(times).astype("datetime64[D]")
+        raise DataError(
+            f"forcing '{name}' ends on {days[known[-1]]} at every site, the period goes to {days[-1]}",
+            where=where,
+            hint="end the period where the forcing ends, or use one that is longer",
+        )
     hopeless = [g for g in gaps if g.length > max_gap or g.start == 0 or g.start + g.length == steps]
     if hopeless:
         raise DataError(

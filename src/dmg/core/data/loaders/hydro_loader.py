@@ -16,6 +16,7 @@ from dmg.core.data.batch import Batch
 from dmg.core.data.holdout import mark_fold, mark_holdout
 from dmg.core.data.loaders.base import BaseLoader
 from dmg.core.data.loaders.site_data import FLOWS, PRECIPITATION, SiteData
+from dmg.core.data.mask import read_mask
 from dmg.core.data.normalisation import FILE_NAME, Normalisation
 from dmg.core.data.quantity import conversion
 from dmg.core.data.target_scale import TargetScale
@@ -86,13 +87,13 @@ class HydroLoader(BaseLoader):
         """Read all sites over exactly the period of ``mode``."""
         first, last = self.config.experiment_time
         window, _ = locate_period(self.data.times, first, last, name=self.config.mode, where=self.data.where)
-        return self._evaluation(window, np.arange(len(self.sites)), needs_target=self.config.mode != "sim")
+        return self._evaluation(window, np.arange(len(self.sites)), None, needs_target=self.config.mode != "sim")
 
     def build_train_dataset(self) -> Batch:
         """Read the training sites over the training period, warm-up before it."""
         window, _ = self._locate("train", self.config.train, self.config.model.warmup)
         self._require_room(window)
-        target = self._target(window, self._train_columns)
+        target = self._target(window, self._train_columns, "train")
         self._require_observations(target)
         scaled = self._scaled(target, self._train_columns)
         batch = self._batch(window, self._train_columns, {"target": _stack(scaled, self._targets)})
@@ -116,7 +117,7 @@ class HydroLoader(BaseLoader):
                 lead - got,
             )
         columns = np.arange(len(self.sites)) if self._fold is None else np.flatnonzero(self.holdout)
-        return self._evaluation(window, columns, needs_target=not sim)
+        return self._evaluation(window, columns, None if sim else "test", needs_target=not sim)
 
     @cached_property
     def valid_dataset(self) -> Batch | None:
@@ -124,7 +125,7 @@ class HydroLoader(BaseLoader):
         if self.config.valid is None:
             return None
         window, _ = self._locate("valid", self.config.valid, self.config.model.warmup)
-        return self._evaluation(window, self._train_columns, needs_target=True)
+        return self._evaluation(window, self._train_columns, "valid", needs_target=True)
 
     def fingerprint(self) -> str:
         """Return a hash of the data that the mode uses: names, units, sites, times, values."""
@@ -173,12 +174,14 @@ class HydroLoader(BaseLoader):
 
     def _fit(self, about: dict[str, Any]) -> Normalisation:
         window, lead = self._locate("train", self.config.train, self.config.model.warmup)
-        values = {name: series[lead:] for name, series in self._forcings(window, self._train_columns).items()}
-        values = {name: values[name] for name in self.config.model.nn.forcings}
+        # What is masked in training takes no part in its statistics either, forcings included.
+        mask = self._mask(window, self._train_columns, "train")
+        series = self._forcings(window, self._train_columns)
+        values = {name: _masked(series[name], mask)[lead:] for name in self.config.model.nn.forcings}
         values |= {name: self._attribute(name)[self._train_columns] for name in self.config.model.nn.attributes}
         if self._normalises_target:
             scale = TargetScale(self._targets, divisors=self._divisors(self._train_columns))
-            for name, series in self._target(window, self._train_columns).items():
+            for name, series in self._target(window, self._train_columns, "train").items():
                 series = scale.inverse(series[lead:].astype(np.float64), name)
                 values[name] = np.maximum(series, 0.0) if name in self._log else series
         return Normalisation.fit(values, log=self._log, about=about)
@@ -193,7 +196,14 @@ class HydroLoader(BaseLoader):
             "store": self.data.describe(),
             "units": {name: self.data.units[name] for name in names if self.data.units.get(name)},
             "log": sorted(self._log),
+            **self._about_mask(),
         }
+
+    def _about_mask(self) -> dict[str, str]:
+        """Return what identifies the observations that a mask leaves to the training; nothing without a mask."""
+        window, _ = self._locate("train", self.config.train, 0)
+        mask = self._mask(window, self._train_columns, "train")
+        return {} if mask is None else {"mask_sha256": hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()}
 
     @property
     def _inputs(self) -> list[str]:
@@ -214,10 +224,10 @@ class HydroLoader(BaseLoader):
 
     # Parts of a dataset.
 
-    def _evaluation(self, window: slice, columns: np.ndarray, needs_target: bool) -> Batch:
+    def _evaluation(self, window: slice, columns: np.ndarray, block: str | None, needs_target: bool) -> Batch:
         extra: dict[str, Any] = {}
         if needs_target or all(name in self.data for name in self._targets):
-            extra["target"] = _stack(self._target(window, columns), self._targets)
+            extra["target"] = _stack(self._target(window, columns, block), self._targets)
         factors = self._output_factors(columns)
         units = {
             n: self.config.model.output_unit if self._is_flow(n) else self.data.units.get(n) for n in self._targets
@@ -262,8 +272,15 @@ class HydroLoader(BaseLoader):
             self._last_read = key, {name: self.data.forcing(name, window, columns) for name in names}
         return self._last_read[1]
 
-    def _target(self, window: slice, columns: np.ndarray) -> dict[str, np.ndarray]:
-        return {name: self.data.target(name, window, columns) for name in self._targets}
+    def _target(self, window: slice, columns: np.ndarray, block: str | None) -> dict[str, np.ndarray]:
+        """Return the targets [T, B] as the mask of a period (``train``, ``valid`` or ``test``) leaves them."""
+        mask = self._mask(window, columns, block)
+        return {name: _masked(self.data.target(name, window, columns), mask) for name in self._targets}
+
+    def _mask(self, window: slice, columns: np.ndarray, block: str | None) -> np.ndarray | None:
+        """Return which observations of a period count, bool [T, B]; None for all of them."""
+        source = getattr(self.config, block).mask if block else None
+        return read_mask(source, self.data, window, columns, f"{block}.mask") if source else None
 
     def _scaled(self, target: dict[str, np.ndarray], columns: np.ndarray) -> dict[str, np.ndarray]:
         if not self._normalises_target:
@@ -321,7 +338,8 @@ class HydroLoader(BaseLoader):
                     f"'{name}' has no observation from {self.config.train.start_time} to {self.config.train.end_time} "
                     f"at any of the {series.shape[1]} training sites",
                     where=self.data.where,
-                    hint="check the dates and the missing-value marks of the target (`dmg data info STORE`)",
+                    hint="check the dates, train.mask, and the missing-value marks of the target "
+                    "(`dmg data info STORE`)",
                 )
 
     def _mark_holdout(self) -> np.ndarray:
@@ -351,6 +369,10 @@ class HydroLoader(BaseLoader):
                 hint="give a CSV file with the columns gage and PUB_ID or huc",
             )
         return mark_fold(self.sites, table, extent=test.extent, group=test.folds[self._fold])
+
+
+def _masked(series: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    return series if mask is None else np.where(mask, series, np.float32(np.nan))
 
 
 def _stack(

@@ -99,6 +99,10 @@ class SiteData:
         area = self.area(columns) if self.was_discharge(name) else None
         return convert_variable(values, name, unit, self.units[name], area, self.where)
 
+    def series(self, name: str, window: slice, columns: np.ndarray) -> np.ndarray:
+        """Return any series [T, B] float32 as the store has it."""
+        return self._read(name, window, columns)
+
     def attribute(self, name: str, train: np.ndarray) -> np.ndarray:
         """Return an attribute of all selected sites, float32 [N], without NaN.
 
