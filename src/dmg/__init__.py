@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         phy_models as phy_models,
     )
     from dmg.models.delta_models import DplModel as DplModel
+    from dmg.models.full_state import FullState as FullState
     from dmg.models.model_handler import ModelHandler as ModelHandler
     from dmg.trainers import Trainer as Trainer
     from dmg.trainers import load_run as load_run
@@ -46,6 +47,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "DmgError": "dmg.errors:DmgError",
         "DplModel": "dmg.models.delta_models:DplModel",
+        "FullState": "dmg.models.full_state:FullState",
         "HydroLoader": "dmg.core.data.loaders:HydroLoader",
         "ModelHandler": "dmg.models.model_handler:ModelHandler",
         "ProcessModel": "dmg.engine:ProcessModel",

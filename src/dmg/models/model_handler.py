@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dmg.core.utils.weights_file import save_model, weights_path
 from dmg.errors import RunError
 from dmg.models.delta_models import DeltaState, DplModel
+from dmg.models.fingerprint import Fingerprint, fingerprint
 from dmg.models.neural_networks import load_nn_model
 from dmg.models.wrappers import NnModel
 from dmg.registry import process_models
@@ -82,6 +83,11 @@ class ModelHandler(nn.Module):
     def model_dict(self) -> nn.ModuleDict:
         """The models by name, under the published attribute."""
         return self.models
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What decides the meaning of states and weights, as plain data."""
+        return fingerprint(self.models, self.config)
 
     def forward(
         self,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from dmg.errors import DataError, RunError
+from dmg.models.full_state import FullState
 from dmg.registry import loaders, samplers
 from dmg.trainers.run_directory import RunDirectory, elsewhere, read_config
 from dmg.trainers.simulate import simulate_sites, to_dataset
@@ -120,6 +121,7 @@ class Run:
             raise RunError("the run has no simulation", where=str(files[0]), hint="test it, or simulate with it")
         return xr.open_dataset(next(path for path in files if path.exists()), engine="h5netcdf")
 
+    @overload
     def predict(
         self,
         dataset: xr.Dataset | str | Path,
@@ -127,7 +129,32 @@ class Run:
         static: str = "held",
         outputs: list[str] | None = None,
         batch_size: int | None = None,
-    ) -> xr.Dataset:
+        state: FullState | str | Path | None = None,
+        return_state: Literal[False] = False,
+    ) -> xr.Dataset: ...
+
+    @overload
+    def predict(
+        self,
+        dataset: xr.Dataset | str | Path,
+        *,
+        static: str = "held",
+        outputs: list[str] | None = None,
+        batch_size: int | None = None,
+        state: FullState | str | Path | None = None,
+        return_state: Literal[True],
+    ) -> tuple[xr.Dataset, FullState]: ...
+
+    def predict(
+        self,
+        dataset: xr.Dataset | str | Path,
+        *,
+        static: str = "held",
+        outputs: list[str] | None = None,
+        batch_size: int | None = None,
+        state: FullState | str | Path | None = None,
+        return_state: bool = False,
+    ) -> xr.Dataset | tuple[xr.Dataset, FullState]:
         """Run the trained model with other data.
 
         Parameters
@@ -139,22 +166,33 @@ class Run:
         static
             ``held``: static parameters from the spin-up. ``last``: from the last step, as published.
         outputs
-            Names of outputs; targets and ``model.outputs``, or all if that is empty.
+            Names of outputs, states among them; targets and ``model.outputs``, or all fluxes if that is empty.
         batch_size
             Sites at once; ``test.batch_size`` if absent.
+        state
+            Full state of an earlier run, or the file of one: the prediction goes on with the step after it, without a
+            warm-up. The sites may be some of those of the state, in any order.
+        return_state
+            Return the full state after the last step as well.
 
         Returns
         -------
         xarray.Dataset
             Outputs with units over (time, site). The first ``model.warmup`` steps spin the model up and are not
-            part of it.
+            part of it, unless a state was given.
+        FullState
+            With ``return_state``; ``save`` writes it.
 
         Raises
         ------
         DataError
-            If a variable is missing (it is named) or has gaps, or the record is not longer than the warm-up.
+            If a variable is missing (it is named) or has gaps, the record is not longer than the warm-up, or it does
+            not have the step after the state.
+        RunError
+            If the state is that of another model; the first difference is named.
         """
-        config = self._config_for(dataset)
+        start = state if state is None or isinstance(state, FullState) else FullState.load(state)
+        config = self._config_for(dataset, start)
         loader_class = loaders.get(config.data_loader)
         loader = loader_class(config) if config.observations.data_path else loader_class(config, store=dataset)
         if outputs is None and config.model.outputs:
@@ -166,28 +204,37 @@ class Run:
             batch_size=batch_size or config.test.batch_size,
             static=static,
             outputs=outputs,
+            start=start,
             description="predicting",
         )
-        return to_dataset(result)
+        found = to_dataset(result)
+        return (found, result.state) if return_state else found
 
-    def _config_for(self, dataset: xr.Dataset | str | Path) -> Config:
-        """Return the configuration of a simulation over all of a dataset."""
+    def _config_for(self, dataset: xr.Dataset | str | Path, start: FullState | None = None) -> Config:
+        """Return the configuration of a simulation over all of a dataset, or over what follows a state."""
         from dmg.conf.config import as_config
         from dmg.core.data.dataset import canonical, open_dataset
 
         on_disk = isinstance(dataset, str | Path)
         store = open_dataset(dataset) if on_disk else canonical(dataset, require_units=False, cast=False)
         times, warmup = store["time"].values, self.config.model.warmup
-        if len(times) <= warmup + 1:
+        if start is not None:
+            start.require(self.model.fingerprint, where="state")
+            first, warmup = start.first_step(times), 0
+        elif len(times) <= warmup + 1:
             raise DataError(
                 f"the data have {len(times)} time steps, the warm-up alone takes {warmup}",
                 where=str(dataset) if on_disk else None,
                 hint="give a longer record: nothing is predicted for the warm-up",
             )
+        else:
+            first = warmup
         plain = self.config.model_dump(mode="json")
         plain["mode"] = "sim"
+        for block in (plain["model"], plain["model"]["phy"] or {}):
+            block["warmup"] = warmup
         plain["pretrained_model_dir"] = str(self._files.model_dir)
-        plain["sim"] = {"start_time": _stamp(times[warmup]), "end_time": _stamp(times[-1])}
+        plain["sim"] = {"start_time": _stamp(times[first]), "end_time": _stamp(times[-1])}
         plain["test"] |= {"holdout_sites": None, "holdout_index": None, "type": "temporal", "name": None}
         plain["observations"] |= {
             "name": "given",

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmg.core.utils.evaluating import evaluating
+from dmg.models.fingerprint import weights_digest
+from dmg.models.full_state import FullState
 from dmg.trainers.progress import progress
-from dmg.trainers.saved_states import SavedStates
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,8 +40,8 @@ class Simulation:
         ``last`` or ``held``: what the static parameters were.
     outputs
         Name of a series to the name of the output it is; they differ where several models have one.
-    states
-        States of the models after the last step.
+    state
+        Full state of the models after the last step.
     """
 
     sites: list[str]
@@ -49,7 +50,7 @@ class Simulation:
     units: dict[str, str] = field(default_factory=dict)
     static: str = "held"
     outputs: dict[str, str] = field(default_factory=dict)
-    states: SavedStates | None = None
+    state: FullState | None = None
 
 
 def simulate_sites(
@@ -60,7 +61,7 @@ def simulate_sites(
     batch_size: int,
     static: str = "held",
     outputs: Sequence[str] | None = None,
-    start: SavedStates | None = None,
+    start: FullState | None = None,
     description: str = "simulating",
 ) -> Simulation:
     """Run the models over all sites and time steps of a dataset, without gradient.
@@ -80,7 +81,7 @@ def simulate_sites(
     outputs
         Names of outputs to keep; None for all.
     start
-        States to start from; the series then begin one step after them, without a warm-up.
+        State to start from; the series then begin one step after it, without a warm-up.
     description
         Text of the progress bar.
 
@@ -90,7 +91,9 @@ def simulate_sites(
         Targets in the output unit (the dataset's ``denorm_fn``), other fluxes and states in the unit their model
         declares. With several models the names are ``<model>_<output>``.
     """
+    made = {"fingerprint": model.fingerprint, "weights": weights_digest(model.models)}
     if start is not None:
+        start.require(**made)
         dataset = dataset.select(times=slice(start.first_step(_times(dataset)), None))
     n_sites = dataset.n_sites
     sites = list(dataset.sites) if dataset.sites is not None else [str(i) for i in range(n_sites)]
@@ -115,7 +118,7 @@ def simulate_sites(
         units=_units(model, dataset, list(series)),
         static=static,
         outputs={_label(m, n, len(result)): n for m, named in result.items() for n in named},
-        states=SavedStates.join(states, sites, _times(dataset)[-1]),
+        state=FullState.join(states, sites, time=_times(dataset)[-1], step=_step(dataset, start), **made),
     )
 
 
@@ -144,6 +147,14 @@ def _times(dataset: Batch) -> np.ndarray:
     if dataset.times is not None:
         return dataset.times
     return np.datetime64("1970-01-01") + np.arange(dataset.n_times).astype("timedelta64[D]")
+
+
+def _step(dataset: Batch, start: FullState | None) -> np.timedelta64:
+    """Return the length of a time step; a single one has that of the state it started from, or is a day."""
+    times = _times(dataset)
+    if len(times) > 1:
+        return times[1] - times[0]
+    return np.timedelta64(1, "D") if start is None else start.step
 
 
 def _units(model: ModelHandler, dataset: Batch, names: list[str]) -> dict[str, str]:

@@ -17,13 +17,13 @@ from dmg.core.data.batch import Batch
 from dmg.core.logging import get_exp_logger
 from dmg.core.utils.atomic import write_text
 from dmg.errors import ConfigError
+from dmg.models.full_state import FullState
 from dmg.registry import loaders, samplers, trainers
 from dmg.trainers import evaluate as scoring
 from dmg.trainers.base import BaseTrainer
 from dmg.trainers.optimizer import make_optimizer, make_scheduler
 from dmg.trainers.report import draw_evaluation, draw_loss, print_scores
 from dmg.trainers.run_directory import RunDirectory
-from dmg.trainers.saved_states import SavedStates
 from dmg.trainers.simulate import Simulation, simulate_sites, to_dataset, write_simulation
 from dmg.trainers.train import Training
 from dmg.trainers.weights import load_pretrained, load_trained, read_best
@@ -220,7 +220,7 @@ class Trainer(BaseTrainer):
         self._load_weights()
         self._begin(data={"test": data.fingerprint()})
         targets, more = list(config.train.target), config.model.outputs
-        start = self._initial_states()
+        start = self._initial_state()
         runs: dict[str, Simulation] = {}
         for static in ("last", "held"):
             if config.model.phy is None and runs:
@@ -247,7 +247,7 @@ class Trainer(BaseTrainer):
             write_text(self.run_dir.metrics, json.dumps(self.metrics, allow_nan=False) + "\n")
             write_text(self.run_dir.metrics_aggregate, json.dumps(summary, indent=1, allow_nan=False) + "\n")
             write_simulation(to_dataset(simulation, observed), self.run_dir.simulation)
-            self._save_states()
+            self._save_state()
             draw_evaluation(self, runs, observed, scores)
             self.run_dir.note(timings={"evaluate_s": round(time.perf_counter() - began, 2)})
         if self.verbose:
@@ -270,11 +270,11 @@ class Trainer(BaseTrainer):
         batch_size = (config.sim.batch_size if config.sim else None) or config.test.batch_size
         # Nothing named means everything; what is named comes beside the targets.
         outputs = config.model.outputs and list(dict.fromkeys([*config.train.target, *config.model.outputs]))
-        start = self._initial_states()
+        start = self._initial_state()
         self.simulation = self._simulate(data, batch_size, config.model.static, outputs or None, start)
         if self.run_dir:
             write_simulation(to_dataset(self.simulation), self.run_dir.sim_simulation)
-            self._save_states()
+            self._save_state()
             self.run_dir.note(timings={"simulate_s": round(time.perf_counter() - began, 2)})
         return {k: v[..., None] if v.ndim == 2 else v for k, v in self.simulation.series.items()}
 
@@ -284,7 +284,7 @@ class Trainer(BaseTrainer):
         batch_size: int,
         static: str,
         outputs: list[str] | None,
-        start: SavedStates | None = None,
+        start: FullState | None = None,
     ) -> Simulation:
         return simulate_sites(
             self.model,
@@ -297,15 +297,15 @@ class Trainer(BaseTrainer):
             description=f"simulating ({static})",
         )
 
-    def _initial_states(self) -> SavedStates | None:
-        """Return the states of ``load_state_path``, if it is given."""
+    def _initial_state(self) -> FullState | None:
+        """Return the state of ``load_state_path``, if it is given."""
         path = self.config.load_state_path
-        return SavedStates.load(path) if path else None
+        return FullState.load(path) if path else None
 
-    def _save_states(self) -> None:
-        """Write the states after the last step of the simulation, if ``cache_states`` asks for it."""
+    def _save_state(self) -> None:
+        """Write the state after the last step of the simulation, if ``cache_states`` asks for it."""
         if self.config.cache_states:
-            self.simulation.states.save(self.run_dir.states)
+            self.simulation.state.save(self.run_dir.states)
 
     def _begin(self, **entries: Any) -> None:
         """Write the configuration and the record, once per trainer."""

@@ -201,8 +201,11 @@ class DplModel(nn.Module):
         """
         layout, network = self.phy_model.layout, self.nn_model
         if len(getattr(network, "inputs", ())) > 1:
-            dynamic, static = network(*(data_dict[key] for key in network.inputs))
-            return dict.fromkeys(static_steps, RawParameters(dynamic, static)), None
+            series, attributes = (data_dict[key] for key in network.inputs)
+            if not hasattr(network, "static"):
+                return dict.fromkeys(static_steps, RawParameters(*network(series, attributes))), None
+            hidden, memory = network.features(series, memory)
+            return dict.fromkeys(static_steps, RawParameters(network.head(hidden), network.static(attributes))), memory
         if not hasattr(network, "features"):
             return self.phy_model.split(network(data_dict["xc_nn_norm"]), static_steps), None
         hidden, memory = network.features(data_dict["xc_nn_norm"], memory)

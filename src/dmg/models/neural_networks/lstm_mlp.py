@@ -99,6 +99,10 @@ class LstmMlpModel(BaseNetwork):
         """Return the dynamic outputs of hidden values, all or those of some columns."""
         return self.lstminv.head(h, columns)
 
+    def static(self, c_norm: Tensor) -> Tensor:
+        """Return the static outputs [B, ny2] of attributes [B, nx2]."""
+        return self.ann(c_norm)
+
     def get_states(self) -> tuple[Tensor | None, Tensor | None]:
         """Return the cached state of the LSTM, or (None, None)."""
         return self.lstminv.get_states()

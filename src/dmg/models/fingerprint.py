@@ -1,0 +1,131 @@
+"""What a model is, as plain data: a state or a weight file of another model is known by the first difference."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from dmg.engine import ProcessModel
+
+if TYPE_CHECKING:
+    from dmg.conf.config import Config
+
+Fingerprint = dict[str, Any]
+
+
+def fingerprint(models: Mapping[str, nn.Module], config: Config | None = None) -> Fingerprint:
+    """Return what decides the meaning of states and weights.
+
+    Parameters
+    ----------
+    models
+        Name to a coupled model, a network wrapper or a process model.
+    config
+        Their configuration: names of the inputs in their order, targets, unit of the output.
+
+    Returns
+    -------
+    dict
+        Of dicts, lists, numbers and text, as JSON has them; equal for models that states and weights can be exchanged
+        between.
+    """
+    found: Fingerprint = {"models": {name: _model(model) for name, model in models.items()}}
+    if config is not None:
+        block = config.model
+        found["inputs"] = {"forcings": list(block.nn.forcings), "attributes": list(block.nn.attributes)}
+        found["targets"] = list(config.train.target)
+    return found
+
+
+def weights_digest(models: Mapping[str, nn.Module]) -> str:
+    """Return a hash of the weights: of use to notice a state that other weights made."""
+    digest = hashlib.sha256()
+    for name, model in models.items():
+        for key, value in model.state_dict().items():
+            digest.update(f"{name}.{key}".encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def first_difference(there: Any, here: Any, path: str = "") -> str | None:
+    """Return in words the first difference between a fingerprint in a file and one in memory; None if they are equal.
+
+    Parameters
+    ----------
+    there, here
+        The two; what is compared goes from the class of a model to its parameters, states and weights.
+    path
+        Where in the whole they stand.
+    """
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for key in here:
+            if key not in there:
+                return f"{_at(path, key)} is in the model, not in the file"
+            found = first_difference(there[key], here[key], _at(path, key))
+            if found:
+                return found
+        return next((f"{_at(path, key)} is in the file, not in the model" for key in there if key not in here), None)
+    if there == here:
+        return None
+    if _is_list(there) and _is_list(here) and _named(there) and _named(here):
+        return first_difference(dict(there), dict(here), path) or f"the order of {path} is another"
+    return f"{path} is {_text(there)} in the file, {_text(here)} in the model"
+
+
+def _model(model: nn.Module) -> Fingerprint:
+    process = model if isinstance(model, ProcessModel) else getattr(model, "phy_model", None)
+    found: Fingerprint = {"process": None if process is None else _process(process)}
+    network = getattr(model, "nn_model", None)
+    if network is not None:
+        found["network"] = {"class": type(network).__name__, "weights": _shapes(network)}
+    return found
+
+
+def _process(model: nn.Module) -> Fingerprint:
+    found: Fingerprint = {"class": type(model).__name__, "weights": _shapes(model)}
+    if not isinstance(model, ProcessModel):
+        return found
+    layout, router = model.layout, model.router
+    supplied = {p.name for p in layout.parameters}
+    return found | {
+        "time step": model.dt,
+        "components": layout.components,
+        "forcings": [[f.name, f.unit] for f in model.forcings],
+        "parameters": [[p.name, [p.low, p.high, p.unit]] for p in layout.parameters],
+        "fixed": {p.name: p.default for p in model.parameter_table if p.name not in supplied},
+        "dynamic": list(layout.dynamic),
+        "link": layout.link,
+        "states": [[s.name, [s.unit, s.size]] for s in model.states],
+        "routing": router
+        and {
+            "class": type(router).__name__,
+            "length": router.length,
+            "routed": list(model.routed),
+            "parameters": [[p.name, [p.low, p.high, p.unit]] for p in layout.routing],
+        },
+    }
+
+
+def _shapes(module: nn.Module) -> dict[str, list[int]]:
+    return {name: list(value.shape) for name, value in module.state_dict().items()}
+
+
+def _at(path: str, key: str) -> str:
+    """Return where a part stands; ``models`` goes without saying."""
+    return key if path in ("", "models") else f"{path}: {key}"
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _named(items: Sequence[Any]) -> bool:
+    """Whether a list is one of names with values, whose order counts."""
+    return all(_is_list(item) and len(item) == 2 and isinstance(item[0], str) for item in items)
+
+
+def _text(value: Any) -> str:
+    return ", ".join(str(v) for v in value) or "empty" if _is_list(value) else str(value)
