@@ -12,9 +12,11 @@ from dmg.models.neural_networks import (
     AnnCloseModel,
     AnnModel,
     CudnnLstmModel,
+    LstmMlp2Model,
     LstmMlpModel,
     LstmModel,
     MlpModel,
+    StackLstmMlpModel,
 )
 
 T, B, NX, NY, H = 9, 5, 4, 6, 8
@@ -317,3 +319,55 @@ def test_gpu_agrees_with_cpu_without_a_warning(lstm, x):
         lstm.train()(x).square().sum().backward()
     for name, weight in lstm.named_parameters():
         assert weight.grad.abs().sum() > 0, name
+
+
+def stack(**keys) -> StackLstmMlpModel:
+    """Return a stack for series of 4 inputs, 3 attributes, 2 and 3 dynamic, 5 and 6 static, 3 routing outputs."""
+    torch.manual_seed(0)
+    low = LstmMlpModel(nx1=4, ny1=2, hiddeninv1=6, nx2=3, ny2=5, hiddeninv2=7, dr1=0.0, dr2=0.0)
+    high = LstmMlp2Model(
+        nx1=4, ny1=3, hiddeninv1=8, nx2=3, ny2=6, hiddeninv2=7, nx3=3, ny3=3, hiddeninv3=7, dr1=0.0, dr2=0.0
+    )
+    return StackLstmMlpModel(low, high, **keys)
+
+
+@pytest.fixture
+def two_steps() -> tuple[torch.Tensor, ...]:
+    """Days [10, 5 units, 4], hours [24, 5, 4], attributes of units and of 7 paths."""
+    g = torch.Generator().manual_seed(3)
+    return tuple(torch.randn(shape, generator=g) for shape in [(10, 5, 4), (24, 5, 4), (5, 3), (7, 3)])
+
+
+def test_a_stack_has_outputs_for_two_time_steps_and_for_paths(two_steps):
+    low, high = stack()(*two_steps)
+    assert [tuple(t.shape) for t in low] == [(10, 5, 2), (5, 5)]
+    assert [tuple(t.shape) for t in high] == [(24, 5, 3), (5, 6), (7, 3)]
+    for output in (*low, *high):
+        assert ((output > 0) & (output < 1)).all()
+
+
+def test_the_hours_of_a_stack_start_cold_and_learn_from_the_days(two_steps):
+    model, alone = stack(), stack(use_transfer=False)
+    torch.testing.assert_close(model(*two_steps)[1][0], alone(*two_steps)[1][0])
+    model(*two_steps)[1][0].square().sum().backward()
+    assert model.h_transfer.weight.grad.abs().sum() > 0
+    with torch.no_grad():
+        model.h_transfer.weight.normal_()
+    changed = model(two_steps[0] + 1.0, *two_steps[1:])[1][0]
+    assert not torch.allclose(changed, model(*two_steps)[1][0])
+
+
+def test_a_stack_gives_the_same_for_parts_of_the_units(two_steps):
+    model, by_parts = stack().eval(), stack(sub_batch_size=2).eval()
+    for one, other in zip(model(*two_steps), by_parts(*two_steps), strict=True):
+        for a, b in zip(one, other, strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_the_hours_of_a_stack_go_on_from_their_state(two_steps):
+    model = stack().eval()
+    _, hours, *_ = two_steps
+    whole, _ = model.run_high(hours)
+    first, memory = model.run_high(hours[:10])
+    second, _ = model.run_high(hours[10:], memory)
+    torch.testing.assert_close(torch.cat((first, second)), whole)

@@ -67,23 +67,25 @@ def _periods(config: Config) -> list[Problem]:
 def _window(config: Config) -> list[Problem]:
     """A training window is ``warmup + rho`` steps; its warm-up may reach before the training period.
 
-    The time step of a store is known when it is read, and the loader checks then; until then a record is daily only
-    if it is generated.
+    The time step of a store is known when it is read, and the loader checks then; until then only that of a record
+    that is generated is.
     """
     obs = config.observations
     if "train" not in config.mode or obs.data_path or obs.name not in samples:
         return []
+    per_day = getattr(samples.get(obs.name), "steps_per_day", 1)
     rho, warmup, days = config.model.rho, config.model.warmup, config.train.days
     first, _ = _record(config)
     before = 0
     if first:
-        before = min(warmup, max(0, (config.train.start - parse_date(first)).days))
-    if rho + warmup <= days + before:
+        before = min(-(-warmup // per_day), max(0, (config.train.start - parse_date(first)).days))
+    if rho + warmup <= (days + before) * per_day:
         return []
     start = format_date(config.train.start - timedelta(days=before))
+    unit = "days" if per_day == 1 else f"steps of {24 / per_day:g} h"
     return [
         (
-            f"a training window of model.warmup {warmup} + model.rho {rho} = {rho + warmup} days does not "
+            f"a training window of model.warmup {warmup} + model.rho {rho} = {rho + warmup} {unit} does not "
             f"fit into the {days + before} days from {start} to {config.train.end_time}",
             "shorten model.rho or model.warmup, or lengthen train.start_time … train.end_time",
         )

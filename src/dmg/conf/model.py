@@ -9,9 +9,44 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, field_
 from dmg.conf.section import OpenSection, Section, as_list
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Unit = Literal["mm/d", "m3/s", "ft3/s"]
+Unit = Literal["mm/d", "mm/h", "m3/s", "ft3/s"]
 _or_empty = BeforeValidator(lambda value: [] if value is None else as_list(value))
 Names = Annotated[list[str], _or_empty]
+
+
+class PhyPart(Section):
+    """One time step of a process model that runs at two; what is null is as in model.phy."""
+
+    name: Annotated[list[str] | None, BeforeValidator(as_list)] = Field(
+        None, description="Process model of this time step; null for the one that the coupled model names."
+    )
+    warmup: NonNegativeInt = Field(365, description="lof_model: days that are run before the first hour.")
+    handover: Literal["detached", "attached"] | None = Field(
+        None,
+        description="lof_model: whether the gradient goes through the stores that the days hand to the hours; null for "
+        "detached, as published.",
+    )
+    dynamic_params: dict[str, Names] | None = Field(
+        None, description="As in model.phy; the same parameters must be dynamic at both time steps."
+    )
+    nmul: PositiveInt | None = Field(None, description="As in model.phy; the same at both time steps.")
+    dy_drop: Fraction | None = Field(None, description="As in model.phy.")
+    nearzero: Annotated[float, Field(gt=0)] | None = Field(None, description="As in model.phy.")
+    routing: bool | None = Field(
+        None, description="hif_model: route the runoff of a unit inside the unit before it flows to the gauges."
+    )
+    simulate_spatial_chunk_size: PositiveInt | None = Field(
+        None, description="hif_model: units that are simulated at once; null for all."
+    )
+    simulate_temporal_chunk_size: PositiveInt | None = Field(
+        None, description="hif_model: hours that are routed at once; null for all."
+    )
+    train_spatial_chunk_size: PositiveInt | None = Field(None, description="Kept for published files.")
+    train_warmup: NonNegativeInt | None = Field(
+        None, description="Kept for published files: chunks hand on what is still on its way, exactly."
+    )
+    warmup_states: bool | None = Field(None, description="Kept for published files.")
+    cache_states: bool | None = Field(None, description="Kept for published files.")
 
 
 class Phy(OpenSection):
@@ -47,6 +82,10 @@ class Phy(OpenSection):
     forcings: Names = Field([], description="Forcings of the process model, matched by name.")
     attributes: Names = Field([], description="Attributes of the process model, matched by name.")
     engine: str | None = Field(None, description="Set from engine.")
+    lof_model: PhyPart | None = Field(
+        None, description="Low frequency of a model of two time steps (Hbv_2_mts): the days before the hours."
+    )
+    hif_model: PhyPart | None = Field(None, description="High frequency of a model of two time steps: the hours.")
     ad_efficient: bool | None = Field(None, description="Kept for published files; the engine needs no such switch.")
     cache_states: bool | None = Field(None, description="Set from cache_states.")
 
@@ -54,6 +93,17 @@ class Phy(OpenSection):
     @classmethod
     def _none_dynamic(cls, value: Any) -> Any:
         return {} if value is None else value
+
+
+class NnPart(Section):
+    """Network of one of two time steps; what is null is as in model.nn."""
+
+    hidden_size: PositiveInt | None = Field(None, description="As in model.nn.")
+    lstm_hidden_size: PositiveInt | None = Field(None, description="As in model.nn.")
+    mlp_hidden_size: PositiveInt | None = Field(None, description="As in model.nn.")
+    dropout: Fraction | None = Field(None, description="As in model.nn.")
+    lstm_dropout: Fraction | None = Field(None, description="As in model.nn.")
+    mlp_dropout: Fraction | None = Field(None, description="As in model.nn.")
 
 
 class Nn(OpenSection):
@@ -74,6 +124,14 @@ class Nn(OpenSection):
     mlp_dropout: Fraction | None = Field(None, description="LstmMlpModel: dropout of the MLP.")
     out_size1: PositiveInt | None = Field(None, description="LstmMlpModel: outputs of the LSTM; null asks the model.")
     out_size2: PositiveInt | None = Field(None, description="LstmMlpModel: outputs of the MLP; null asks the model.")
+    lof_model: NnPart | None = Field(None, description="StackLstmMlpModel: the network of the days.")
+    hif_model: NnPart | None = Field(None, description="StackLstmMlpModel: the network of the hours.")
+    use_transfer: bool = Field(
+        True, description="StackLstmMlpModel: the LSTM of the hours starts from a learned map of that of the days."
+    )
+    sub_batch_size: PositiveInt | None = Field(
+        None, description="StackLstmMlpModel: units that pass the LSTM at once in evaluation; null for all."
+    )
     forcings: Names = Field([], description="Forcings that the network sees.")
     attributes: Names = Field([], description="Attributes that the network sees.")
     cache_states: bool | None = Field(None, description="Set from cache_states.")

@@ -25,7 +25,9 @@ class Sample(Section):
 class Observations(Section):
     """The data set: store, period, names, units."""
 
-    name: str = Field("sample", description="Name of the data set; `sample` is generated and needs no file.")
+    name: str = Field(
+        "sample", description="Name of the data set; `sample` and `sample_hourly` are generated and need no file."
+    )
     data_path: str | None = Field(
         None,
         description="Canonical store, NetCDF or Zarr; `dmg data netcdf` (or table, camels-us, pickle) writes one.",
@@ -40,6 +42,20 @@ class Observations(Section):
         None, description="CSV of a spatial test: `gage` and `PUB_ID` (PUB) or `huc` (PUR) of every site."
     )
     area_name: str | None = Field(None, description="Attribute with the area of a site in km².")
+    upstream_area_name: str | None = Field(
+        None, description="Attribute with the area in km² that drains through a site, for HBV 2.x (`ac_all`)."
+    )
+    subbasin_area_name: str | None = Field(
+        None, description="Attribute with the area in km² of a unit itself, for HBV 2.x (`areas`)."
+    )
+    elevation_name: str | None = Field(
+        None, description="Attribute with the mean elevation in m, for HBV 2.x (`elev_all`)."
+    )
+    topology_path: str | None = Field(
+        None,
+        description="JSON of the river network, {nodes, edges: [[unit, next downstream], …], gage_hf: {gauge: unit}}, "
+        "for MtsHydroLoader; null where every site is a gauge of its own.",
+    )
     prcp_mean_name: str | None = Field(None, description="Attribute with the mean precipitation of a site in mm/d.")
     target_unit: Unit = Field("ft3/s", description="Unit of streamflow where the store names none.")
     attribute_fill: Literal["error", "train_mean"] = Field(
@@ -48,4 +64,6 @@ class Observations(Section):
     max_gap: NonNegativeInt = Field(
         3, description="Gaps of a forcing of at most so many steps are filled linearly; longer ones are an error."
     )
-    sample: Sample | None = Field(None, description="Settings of the generator, where `name` is `sample`.")
+    sample: Sample | None = Field(
+        None, description="Settings of the generator, where `name` is `sample` or `sample_hourly`."
+    )

@@ -53,6 +53,10 @@ class Train(Period):
         None,
         description="Minibatches per epoch; null for the number that sees a day of a site with 99 % probability.",
     )
+    stride: PositiveInt | None = Field(
+        None,
+        description="Steps between the starts that a training window can have; null for 1, and for MtsHydroSampler 24.",
+    )
     start_epoch: Annotated[int, Field(ge=0)] = Field(
         0, description="Continue after this epoch, from the checkpoint saved there; 0 starts afresh."
     )

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from dmg.core.utils.weights_file import save_model, weights_path
 from dmg.errors import RunError
-from dmg.models.delta_models import DeltaState, DplModel
+from dmg.models.delta_models import DeltaState
 from dmg.models.fingerprint import Fingerprint, fingerprint
 from dmg.models.neural_networks import load_nn_model
 from dmg.models.wrappers import NnModel
-from dmg.registry import process_models
+from dmg.registry import delta_models, process_models
 
 if TYPE_CHECKING:
     from dmg.conf.config import Config
@@ -76,7 +76,8 @@ class ModelHandler(nn.Module):
         for name in model.phy.name:
             process = process_models.get(name)(options, self.device)
             network = load_nn_model(model, process)
-            built[name] = DplModel(phy_model=process, nn_model=network, device=self.device)
+            coupling = delta_models.get(getattr(process, "coupling", "DplModel"))
+            built[name] = coupling(phy_model=process, nn_model=network, device=self.device)
         return built
 
     @property

@@ -34,7 +34,8 @@ class Batch(MutableMapping[str, Any]):
         Tensors float32: ``x_phy`` [T, B, Fp], ``c_phy`` [B, Ap], ``x_nn`` and ``x_nn_norm`` [T, B, Fn], ``c_nn`` and
         ``c_nn_norm`` [B, An], ``target`` [T, B, K] (NaN where there is no observation); training batches add
         ``batch_sample`` (int64 array [B]), the position of each column in the training dataset. Other entries are
-        kept: those of three dimensions are taken as [T, B, ·], those whose first dimension is B as per site.
+        kept: those of three dimensions are taken as [T, B, ·], those whose first dimension is B as per site; an object
+        follows with its own ``select_sites``, ``select_times``, ``to`` and ``fingerprint``.
     sites
         Ids of the sites, in the order of the columns.
     times
@@ -154,7 +155,7 @@ class Batch(MutableMapping[str, Any]):
     def to(self, device: str | torch.device, non_blocking: bool = False) -> Batch:
         """Return the batch with its tensors on a device; arrays and functions stay as they are."""
         values = {
-            key: value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
+            key: value.to(device, non_blocking=non_blocking) if hasattr(value, "to") else value
             for key, value in self._values.items()
         }
         return Batch(
@@ -180,6 +181,8 @@ class Batch(MutableMapping[str, Any]):
             if isinstance(value, Tensor):
                 digest.update(f"{key}{tuple(value.shape)}".encode())
                 digest.update(np.ascontiguousarray(value.detach().cpu().numpy()).data)
+            elif hasattr(value, "fingerprint"):
+                digest.update(f"{key}{value.fingerprint()}".encode())
         return digest.hexdigest()
 
     def _joined(self) -> Tensor:
@@ -225,7 +228,9 @@ class Batch(MutableMapping[str, Any]):
 
     def _pick(self, key: str, value: Any, columns: Any, rows: Any) -> Any:
         if columns is not None and hasattr(value, "select_sites"):
-            return value.select_sites(columns)
+            value = value.select_sites(columns)
+        if rows is not None and hasattr(value, "select_times"):
+            value = value.select_times(rows)
         if not isinstance(value, Tensor | np.ndarray):
             return value
         timed = key in TIMED or (key not in STATIC and value.ndim == 3)

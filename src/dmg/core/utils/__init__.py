@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "Dates": "dmg.core.utils.dates:Dates",
+        "PathWeightedAgg": "dmg.core.utils.path_weighted_agg:PathWeightedAgg",
         "format_resample_interval": "dmg.core.utils.resample_interval:format_resample_interval",
         "import_data_loader": "dmg.core.utils.factory:import_data_loader",
         "import_data_sampler": "dmg.core.utils.factory:import_data_sampler",
@@ -17,6 +18,7 @@ __getattr__, __dir__, __all__ = attach(
         "load_criterion": "dmg.models.criterion:load_criterion",
         "load_nn_model": "dmg.models.neural_networks:load_nn_model",
         "print_config": "dmg.core.utils.config_table:print_config",
+        "reachability_matrix": "dmg.core.utils.reachability:reachability_matrix",
         "resolve_device": "dmg.core.utils.device:resolve_device",
         "save_model": "dmg.core.utils.weights_file:save_model",
         "set_randomseed": "dmg.core.utils.seed:set_randomseed",

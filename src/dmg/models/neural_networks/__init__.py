@@ -9,17 +9,21 @@ from dmg.models.neural_networks.base import BaseNetwork
 from dmg.models.neural_networks.load import load_nn_model
 from dmg.models.neural_networks.lstm import CudnnLstmModel, LstmModel
 from dmg.models.neural_networks.lstm_mlp import LstmMlpModel
+from dmg.models.neural_networks.lstm_mlp2 import LstmMlp2Model
 from dmg.models.neural_networks.min_gru import MinGruModel
 from dmg.models.neural_networks.mlp import MlpModel
+from dmg.models.neural_networks.stack_lstm_mlp import StackLstmMlpModel
 
 __all__ = [
     "AnnCloseModel",
     "AnnModel",
     "BaseNetwork",
     "CudnnLstmModel",
+    "LstmMlp2Model",
     "LstmMlpModel",
     "LstmModel",
     "MinGruModel",
     "MlpModel",
+    "StackLstmMlpModel",
     "load_nn_model",
 ]

@@ -2,5 +2,6 @@
 
 from dmg.core.data.loaders.base import BaseLoader
 from dmg.core.data.loaders.hydro_loader import HydroLoader
+from dmg.core.data.loaders.mts_hydro_loader import MtsHydroLoader
 
-__all__ = ["BaseLoader", "HydroLoader"]
+__all__ = ["BaseLoader", "HydroLoader", "MtsHydroLoader"]

@@ -39,7 +39,9 @@ class HydroLoader(BaseLoader):
     Variables are matched by name and sites by id, in the order of the subset file. Statistics of the normalisation
     come from the training sites and the training period, whatever the mode; they are read from
     ``pretrained_model_dir`` or ``model_dir`` where a model was trained already. ``x_phy`` and ``x_nn`` have no NaN;
-    the target keeps NaN where nothing was observed. Flow targets are in mm/d.
+    the target keeps NaN where nothing was observed. Flow targets have the unit that the process model declares for
+    them, mm/d without one. Where ``observations`` names the attributes, batches have ``ac_all`` (area that drains
+    through a site, km²), ``areas`` (its own, km²) and ``elev_all`` (mean elevation, m).
 
     A pure network with ``flow_regime`` is trained on normalised targets: divided by mean precipitation (where
     ``observations.prcp_mean_name`` names it), for ``low`` on the scale log10(√q + 0.1), then mean 0 and std 1.
@@ -97,9 +99,7 @@ class HydroLoader(BaseLoader):
         self._require_observations(target)
         scaled = self._scaled(target, self._train_columns)
         batch = self._batch(window, self._train_columns, {"target": _stack(scaled, self._targets)})
-        if "train" in self.config.mode and self.config.model_dir:
-            # Those of a pretrained model as well: the folder of a run has all that its weights need.
-            self.normalisation.save(Path(self.config.model_dir) / FILE_NAME)
+        self.save_normalisation()
         return batch
 
     def build_eval_dataset(self) -> Batch:
@@ -126,6 +126,10 @@ class HydroLoader(BaseLoader):
             return None
         window, _ = self._locate("valid", self.config.valid, self.config.model.warmup)
         return self._evaluation(window, self._train_columns, "valid", needs_target=True)
+
+    def inputs(self, window: slice, columns: np.ndarray) -> Batch:
+        """Return what the models see of some sites (positions) over a part of the record, without targets."""
+        return self._batch(window, columns, {})
 
     def fingerprint(self) -> str:
         """Return a hash of the data that the mode uses: names, units, sites, times, values."""
@@ -171,6 +175,11 @@ class HydroLoader(BaseLoader):
                 hint="copy it from the folder 'model' of the training",
             )
         return self._fit(about)
+
+    def save_normalisation(self) -> None:
+        """Write the statistics beside the weights of a training, those of a pretrained model as well."""
+        if "train" in self.config.mode and self.config.model_dir:
+            self.normalisation.save(Path(self.config.model_dir) / FILE_NAME)
 
     def _fit(self, about: dict[str, Any]) -> Normalisation:
         window, lead = self._locate("train", self.config.train, self.config.model.warmup)
@@ -253,6 +262,7 @@ class HydroLoader(BaseLoader):
         values["c_phy"] = _rows(attributes, phy_attributes, columns)
         values["c_nn"] = _rows(attributes, nn.attributes, columns)
         values["c_nn_norm"] = _rows({n: norm.apply(n, attributes[n]) for n in nn.attributes}, nn.attributes, columns)
+        values |= self._geography(columns)
         names = raw | {"x_nn_norm": nn.forcings, "c_phy": phy_attributes, "c_nn": nn.attributes}
         names |= {"c_nn_norm": nn.attributes, "target": self._targets}
         return Batch(
@@ -263,6 +273,17 @@ class HydroLoader(BaseLoader):
             units={n: self.data.units[n] for group in names.values() for n in group if n in self.data},
             holdout=self.holdout[columns] if self.holdout.any() else None,
         )
+
+    def _geography(self, columns: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return areas and elevations of sites [B], as far as the configuration names them."""
+        obs = self.config.observations
+        found = {}
+        for key, name in (("ac_all", obs.upstream_area_name), ("areas", obs.subbasin_area_name)):
+            if name:
+                found[key] = self.data.positive_attribute(name, "km2", columns)
+        if obs.elevation_name:
+            found["elev_all"] = self.data.known_attribute(obs.elevation_name, "m", columns)
+        return {key: torch.from_numpy(values.astype(np.float32)) for key, values in found.items()}
 
     def _forcings(self, window: slice, columns: np.ndarray) -> dict[str, np.ndarray]:
         key = (window.start, window.stop, columns.tobytes())
@@ -304,12 +325,13 @@ class HydroLoader(BaseLoader):
         return dict.fromkeys(flows, mean)
 
     def _output_factors(self, columns: np.ndarray) -> dict[str, np.ndarray]:
-        step = conversion("mm d-1", self.config.model.output_unit)
-        flows = [target for target in self._targets if self._is_flow(target)]
-        if not flows or (step.scale == 1.0 and not step.needs_area):
-            return {}
-        area = self.data.area(columns) if step.needs_area else None
-        return dict.fromkeys(flows, step(np.ones(len(columns)), area))
+        factors = {}
+        for target in filter(self._is_flow, self._targets):
+            step = conversion(self.data.units[target], self.config.model.output_unit)
+            if step.scale != 1.0 or step.needs_area:
+                area = self.data.area(columns) if step.needs_area else None
+                factors[target] = step(np.ones(len(columns)), area)
+        return factors
 
     def _locate(self, name: str, period: Period, lead: int) -> tuple[slice, int]:
         return locate_period(

@@ -25,6 +25,7 @@ PRECIPITATION = frozenset({"prcp", "P", "pr", "precip", "precipitation", "rain",
 """Names of precipitation, which is never negative."""
 
 FLOW_UNIT = "mm d-1"
+"""Unit of a flow for which no process model declares another."""
 
 
 class SiteData:
@@ -65,6 +66,11 @@ class SiteData:
         return name in self._store.data_vars
 
     @property
+    def store(self) -> xr.Dataset:
+        """The canonical dataset that is read."""
+        return self._store
+
+    @property
     def where(self) -> str:
         """Name of the store."""
         return self._obs.data_path or f"observations.name: {self._obs.name}"
@@ -91,7 +97,7 @@ class SiteData:
         return convert_variable(values, name, unit, self.units[name], where=self.where) if unit else values
 
     def target(self, name: str, window: slice, columns: np.ndarray) -> np.ndarray:
-        """Return a target [T, B] float32; NaN where nothing was observed. Flow is in mm/d."""
+        """Return a target [T, B] float32; NaN where nothing was observed. Flow is a depth of water per time."""
         values = mask_target(self._read(name, window, columns))
         unit = self._target_unit(name)
         if not unit:
@@ -144,20 +150,32 @@ class SiteData:
         return self.positive_attribute(name, "km2", columns)
 
     def positive_attribute(self, name: str, unit: str, columns: np.ndarray) -> np.ndarray:
+        """Return an attribute of some sites in a unit, positive everywhere; else as `known_attribute`."""
+        values = self._attribute_in(name, unit, columns)
+        self._require(values > 0, name, columns, "missing or not positive")
+        return values
+
+    def known_attribute(self, name: str, unit: str, columns: np.ndarray) -> np.ndarray:
         """Return an attribute of some sites in a unit (which it has if the store names none), float64 [B].
 
         Raises
         ------
         DataError
-            If a value is missing or not positive; names the sites.
+            If a value is missing; names the sites.
         """
+        values = self._attribute_in(name, unit, columns)
+        self._require(np.isfinite(values), name, columns, "missing")
+        return values
+
+    def _attribute_in(self, name: str, unit: str, columns: np.ndarray) -> np.ndarray:
         values = self._raw_attribute(name)[columns].astype(np.float64)
         stored = self._store_unit(name)
-        values = convert_variable(values, name, stored, unit, where=self.where) if stored else values
-        if not (values > 0).all():
-            bad = [self.sites[i] for i in columns[~(values > 0)]]
-            raise DataError(f"'{name}' is missing or not positive at {', '.join(bad[:10])}", where=self.where)
-        return values
+        return convert_variable(values, name, stored, unit, where=self.where) if stored else values
+
+    def _require(self, good: np.ndarray, name: str, columns: np.ndarray, fault: str) -> None:
+        if not good.all():
+            bad = [self.sites[i] for i in columns[~good]]
+            raise DataError(f"'{name}' is {fault} at {', '.join(bad[:10])}", where=self.where)
 
     def was_discharge(self, name: str) -> bool:
         """Whether a variable is a volume per time in the store."""
@@ -167,7 +185,7 @@ class SiteData:
     def unit_of(self, name: str) -> str:
         """Return the unit of a variable as it is returned; empty where nobody names one."""
         if name in FLOWS or self.was_discharge(name):
-            return FLOW_UNIT
+            return unit_text(self._wanted.get(name, FLOW_UNIT))
         stored = self._store_unit(name)
         if name in self._wanted:
             resolve_unit(name, stored, where=self.where)

@@ -2,5 +2,6 @@
 
 from dmg.core.data.samplers.base import BaseSampler
 from dmg.core.data.samplers.hydro_sampler import HydroSampler
+from dmg.core.data.samplers.mts_hydro_sampler import MtsHydroSampler
 
-__all__ = ["BaseSampler", "HydroSampler"]
+__all__ = ["BaseSampler", "HydroSampler", "MtsHydroSampler"]

@@ -22,15 +22,17 @@ MAX_TRIES = 100
 class HydroSampler(BaseSampler):
     """Draws windows of length ρ with their warm-up, as published: site and start uniform and independent.
 
-    Every start between the warm-up and the last one that leaves ρ steps is drawn with equal probability, with
-    replacement; windows in which no target was observed are drawn again, site and start.
+    Every start between the warm-up and the last one that leaves ρ steps (every ``train.stride``-th of them) is drawn
+    with equal probability, with replacement; windows in which no target was observed are drawn again, site and start.
 
     Parameters
     ----------
     config
         Configuration, as dict or ``Config``: ``seed``, ``device``, ``model.rho``, ``model.warmup``,
-        ``train.batch_size``.
+        ``train.batch_size``, ``train.stride``.
     """
+
+    default_stride = 1
 
     def __init__(self, config: Any) -> None:
         from dmg.conf.config import as_config
@@ -42,6 +44,7 @@ class HydroSampler(BaseSampler):
         self.warmup = settings.model.warmup
         self.rho = settings.model.rho
         self.batch_size = settings.train.batch_size
+        self.stride = settings.train.stride or self.default_stride
         self.generator = np.random.Generator(np.random.PCG64(settings.seed))
 
     def get_training_sample(self, dataset: Mapping[str, Any], ngrid_train: int, nt: int) -> Batch:
@@ -111,7 +114,8 @@ class HydroSampler(BaseSampler):
         open_places = np.arange(size)
         for _ in range(MAX_TRIES):
             sites[open_places] = self.generator.integers(0, n_sites, len(open_places))
-            starts[open_places] = self.generator.integers(self.warmup, n_t - rho + 1, len(open_places))
+            places = (n_t - rho - self.warmup) // self.stride + 1
+            starts[open_places] = self.warmup + self.stride * self.generator.integers(0, places, len(open_places))
             window[:, open_places] = _windows(target, sites[open_places], starts[open_places], rho)
             empty = torch.isnan(window[:, open_places]).all(dim=2).all(dim=0).cpu().numpy()
             open_places = open_places[empty]
@@ -135,26 +139,31 @@ class HydroSampler(BaseSampler):
     def _gather(
         self, dataset: Mapping[str, Any], sites: np.ndarray, starts: np.ndarray, target: Tensor, rho: int
     ) -> Batch:
-        values: dict[str, Any] = {}
-        stored = dataset.stored() if isinstance(dataset, Batch) else dataset
-        for key, value in stored.items():
-            if key == "target" or not isinstance(value, Tensor):
-                continue
-            if key in TIMED or (key not in STATIC and value.ndim == 3):
-                values[key] = _windows(value, sites, starts - self.warmup, self.warmup + rho)
-            elif value.ndim:
-                values[key] = value[torch.from_numpy(sites).to(value.device)]
-        values["target"] = target
-        values["batch_sample"] = sites
-        about: dict[str, Any] = {}
-        if isinstance(dataset, Batch):
-            about = {"names": dataset.names, "units": dataset.units}
-            if dataset.sites is not None:
-                about["sites"] = [dataset.sites[i] for i in sites]
-            if dataset.times is not None:
-                rows = (starts - self.warmup) + np.arange(self.warmup + rho)[:, None]
-                about["times"] = dataset.times[rows]
-        return Batch(values, **about)
+        batch = gather_windows(dataset, sites, starts - self.warmup, self.warmup + rho)
+        batch["target"] = target
+        batch["batch_sample"] = sites
+        return batch
+
+
+def gather_windows(dataset: Mapping[str, Any], sites: np.ndarray, begins: np.ndarray, length: int) -> Batch:
+    """Return the inputs of windows, each with its own site (position) and first step, without the target."""
+    values: dict[str, Any] = {}
+    stored = dataset.stored() if isinstance(dataset, Batch) else dataset
+    for key, value in stored.items():
+        if key == "target" or not isinstance(value, Tensor):
+            continue
+        if key in TIMED or (key not in STATIC and value.ndim == 3):
+            values[key] = _windows(value, sites, begins, length)
+        elif value.ndim:
+            values[key] = value[torch.from_numpy(sites).to(value.device)]
+    about: dict[str, Any] = {}
+    if isinstance(dataset, Batch):
+        about = {"names": dataset.names, "units": dataset.units}
+        if dataset.sites is not None:
+            about["sites"] = [dataset.sites[i] for i in sites]
+        if dataset.times is not None:
+            about["times"] = dataset.times[begins + np.arange(length)[:, None]]
+    return Batch(values, **about)
 
 
 def _windows(series: Tensor, sites: np.ndarray, starts: np.ndarray, length: int) -> Tensor:
