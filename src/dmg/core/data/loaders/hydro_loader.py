@@ -210,9 +210,12 @@ class HydroLoader(BaseLoader):
 
     def _about_mask(self) -> dict[str, str]:
         """Return what identifies the observations that a mask leaves to the training; nothing without a mask."""
+        if not self.config.train.mask:
+            # A trained model is used with data that need not have the training period.
+            return {}
         window, _ = self._locate("train", self.config.train, 0)
         mask = self._mask(window, self._train_columns, "train")
-        return {} if mask is None else {"mask_sha256": hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()}
+        return {"mask_sha256": hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()}
 
     @property
     def _inputs(self) -> list[str]:
