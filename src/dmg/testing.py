@@ -12,7 +12,7 @@ Examples
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial, update_wrapper
 from typing import Any
 
@@ -38,6 +38,7 @@ class Case:
     forcing: Tensor
     raw: RawParameters
     state: ModelState
+    attributes: dict[str, Tensor] = field(default_factory=dict)
 
 
 def draw_case(
@@ -50,7 +51,7 @@ def draw_case(
     dtype: torch.dtype = torch.float64,
     engine: str = "auto",
 ) -> Case:
-    """Draw forcing, raw parameters and a warm state for a model.
+    """Draw forcing, attributes, raw parameters and a warm state for a model.
 
     Parameters
     ----------
@@ -87,14 +88,15 @@ def draw_case(
         uniform(sites, len(layout.static_channels)) * scale + shift,
     )
     state = model.cold_state(sites, dtype=dtype).map(lambda value: value + 5.0 * uniform(*value.shape))
-    return Case(model, forcing, raw, state)
+    attributes = {a.name: a.low + uniform(sites) * (a.high - a.low) for a in model.attributes}
+    return Case(model, forcing, raw, state, attributes)
 
 
 def engine_preserves_dtype(model_class: type[ProcessModel], engine: str = "auto") -> None:
     """float32 in, float32 out; float64 in, float64 out; on the device of the forcing."""
     for dtype in (torch.float32, torch.float64):
         case = draw_case(model_class, dtype=dtype, engine=engine)
-        series, state = case.model.run(case.forcing, case.raw, case.state)
+        series, state = case.model.run(case.forcing, case.raw, case.state, attributes=case.attributes)
         tensors = [*series.values(), *state.stores.values(), *state.routing.values()]
         assert {value.dtype for value in tensors} == {dtype}, f"{model_class.__name__} changes the dtype"
         assert {value.device for value in tensors} == {case.forcing.device}
@@ -109,7 +111,16 @@ def budget_closes(model_class: type[ProcessModel], engine: str = "auto") -> None
     forcing = {f.name: case.forcing[..., i : i + 1] for i, f in enumerate(model.forcings)}
     names = [name for name in (*ledger.sources, *ledger.sinks) if name not in forcing]
     stores = model.complete_stores(case.state.stores, case.raw, model.layout)
-    run = simulate(model, case.forcing, case.raw, stores, fluxes=names, components=True, engine=engine)
+    run = simulate(
+        model,
+        case.forcing,
+        case.raw,
+        stores,
+        attributes=case.attributes,
+        fluxes=names,
+        components=True,
+        engine=engine,
+    )
     terms = forcing | run.fluxes
     gained = sum(terms[name].sum(0) for name in ledger.sources) - sum(terms[name].sum(0) for name in ledger.sinks)
     stored = sum(content(run.stores[n]) - content(stores[n]) for n in ledger.stores)
@@ -120,10 +131,11 @@ def budget_closes(model_class: type[ProcessModel], engine: str = "auto") -> None
 def run_is_split_at_will(model_class: type[ProcessModel], engine: str = "auto") -> None:
     """A run equals its first part and then the rest from the state after it."""
     case = draw_case(model_class, engine=engine)
-    whole, end = case.model.run(case.forcing, case.raw, case.state)
+    run = partial(case.model.run, attributes=case.attributes)
+    whole, end = run(case.forcing, case.raw, case.state)
     for cut in (1, 17):
-        first, middle = case.model.run(case.forcing[:cut], case.raw.window(0, cut), case.state)
-        second, last = case.model.run(case.forcing[cut:], case.raw.window(cut, len(case.forcing)), middle)
+        first, middle = run(case.forcing[:cut], case.raw.window(0, cut), case.state)
+        second, last = run(case.forcing[cut:], case.raw.window(cut, len(case.forcing)), middle)
         for name in whole.keys() - case.model.derived:
             values = whole[name]
             joined = torch.cat([first[name], second[name]])
@@ -152,13 +164,14 @@ def state_is_a_series_on_request(model_class: type[ProcessModel], engine: str = 
 def site_does_not_depend_on_its_batch(model_class: type[ProcessModel], engine: str = "auto") -> None:
     """A site alone gives what it gives among others."""
     case = draw_case(model_class, engine=engine)
-    together, _ = case.model.run(case.forcing, case.raw, case.state)
+    together, _ = case.model.run(case.forcing, case.raw, case.state, attributes=case.attributes)
+    attributes = {name: values[1:2] for name, values in case.attributes.items()}
     raw = RawParameters(case.raw.dynamic[:, 1:2], case.raw.static[1:2])
     state = ModelState(
         {name: value[1:2] for name, value in case.state.stores.items()},
         {name: value[:, 1:2] for name, value in case.state.routing.items()},
     )
-    alone, _ = case.model.run(case.forcing[:, 1:2], raw, state)
+    alone, _ = case.model.run(case.forcing[:, 1:2], raw, state, attributes=attributes)
     for name, values in together.items():
         torch.testing.assert_close(alone[name][..., 0], values[..., 1], rtol=1e-12, atol=1e-12)
 
@@ -170,7 +183,7 @@ def gradient_is_exact(model_class: type[ProcessModel], engine: str = "auto") -> 
 
     def outputs(forcing: Tensor, dynamic: Tensor, static: Tensor, *stores: Tensor) -> tuple[Tensor, ...]:
         state = ModelState(dict(zip(names, stores, strict=True)), case.state.routing)
-        series, final = case.model.run(forcing, RawParameters(dynamic, static), state)
+        series, final = case.model.run(forcing, RawParameters(dynamic, static), state, attributes=case.attributes)
         return (*series.values(), *final.stores.values())
 
     inputs = [case.forcing, case.raw.dynamic, case.raw.static, *case.state.stores.values()]
@@ -191,7 +204,7 @@ def finite_at_bounds(model_class: type[ProcessModel], engine: str = "auto") -> N
         for forcing in extremes:
             dynamic = torch.full_like(case.raw.dynamic, value).requires_grad_()
             static = torch.full_like(case.raw.static, value).requires_grad_()
-            series, _ = case.model.run(forcing.clone(), RawParameters(dynamic, static))
+            series, _ = case.model.run(forcing.clone(), RawParameters(dynamic, static), attributes=case.attributes)
             for name, values in series.items():
                 assert torch.isfinite(values).all(), f"{name} is not finite with raw parameters {value}"
             gradients = torch.autograd.grad(sum(v.sum() for v in series.values()), (dynamic, static), allow_unused=True)
@@ -254,13 +267,15 @@ def _everything(case: Case) -> dict[str, Tensor]:
     """Return fluxes ``f …``, final states ``s …`` and all gradients ``d …`` of a case without its router."""
     model = case.model
     start = model.complete_stores(case.state.stores, case.raw, model.layout)
-    inputs = {"forcing": case.forcing, "dynamic": case.raw.dynamic, "static": case.raw.static, **start}
+    inputs = {"forcing": case.forcing, "dynamic": case.raw.dynamic, "static": case.raw.static}
+    inputs |= case.attributes | start
     inputs = {name: value.detach().clone().requires_grad_() for name, value in inputs.items()}
     run = simulate(
         model,
         inputs["forcing"],
         RawParameters(inputs["dynamic"], inputs["static"]),
         {name: inputs[name] for name in start},
+        attributes={name: inputs[name] for name in case.attributes},
         fluxes=[declared.name for declared in (*model.fluxes, *model.states)],
         engine=model.engine,
     )
@@ -282,7 +297,8 @@ def _of_sites(case: Case, sites: Sequence[int]) -> Case:
     sites = list(sites)
     raw = RawParameters(case.raw.dynamic[:, sites], case.raw.static[sites])
     stores = {name: value[sites] for name, value in case.state.stores.items()}
-    return Case(case.model, case.forcing[:, sites], raw, ModelState(stores))
+    attributes = {name: value[sites] for name, value in case.attributes.items()}
+    return Case(case.model, case.forcing[:, sites], raw, ModelState(stores), attributes)
 
 
 Law = Callable[[type[ProcessModel]], None]

@@ -1,6 +1,6 @@
 """The process engine: declare a model, run it over time, differentiate through it."""
 
-from dmg.engine.declare import Flux, Forcing, Ledger, Parameter, State
+from dmg.engine.declare import Attribute, Flux, Forcing, Ledger, Parameter, State
 from dmg.engine.parameters import ParameterLayout, RawParameters
 from dmg.engine.process_model import ProcessModel
 from dmg.engine.router import Router
@@ -8,6 +8,7 @@ from dmg.engine.simulate import Simulation, simulate
 from dmg.engine.state import ModelState
 
 __all__ = [
+    "Attribute",
     "Flux",
     "Forcing",
     "Ledger",

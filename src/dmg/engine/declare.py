@@ -33,6 +33,29 @@ class Forcing:
 
 
 @dataclass(frozen=True)
+class Attribute:
+    """A known property of a site that does not change in time.
+
+    Parameters
+    ----------
+    name
+        Name in the data and in ``x.<name>`` of the step, [B, 1].
+    unit
+        Unit of the value that the step expects.
+    description
+        What it is.
+    low, high
+        Usual range, from which the contract tests draw.
+    """
+
+    name: str
+    unit: str = ""
+    description: str = ""
+    low: float = 0.0
+    high: float = 1.0
+
+
+@dataclass(frozen=True)
 class Parameter:
     """A quantity that a network, a calibration or the user supplies.
 

@@ -18,6 +18,7 @@ CHUNK = 128
 def run_eager(
     step: Callable[..., tuple[Mapping[str, Tensor], Mapping[str, Tensor]]],
     forcing: Mapping[str, Tensor],
+    attributes: Mapping[str, Tensor],
     static: Mapping[str, Tensor | float],
     dynamic: Mapping[str, Tensor],
     stores: Mapping[str, Tensor],
@@ -38,6 +39,8 @@ def run_eager(
         ``step(s, x, p, dt) -> (stores, fluxes)``.
     forcing
         Name to tensor [T, B, 1].
+    attributes
+        Name to tensor [B, 1].
     static
         Name to tensor [B, M] or number.
     dynamic
@@ -67,7 +70,7 @@ def run_eager(
     kept: dict[str, list[Tensor]] = {name: [] for name in fluxes}
     known_static = dict(static)
     for t, (x_values, p_values) in enumerate(zip(forcing_steps, dynamic_steps, strict=True)):
-        x = Values("forcing", dict(zip(forcing, x_values, strict=True)))
+        x = Values("forcing", {**attributes, **dict(zip(forcing, x_values, strict=True))})
         p = Values("parameter", known_static | dict(zip(names, p_values, strict=True)))
         new_stores, new_fluxes = step(Values("state", stores), x, p, dt)
         if t == 0:

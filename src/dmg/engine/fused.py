@@ -111,6 +111,7 @@ def run_fused(
     raw: RawParameters,
     stores: Mapping[str, Tensor],
     *,
+    attributes: Mapping[str, Tensor],
     layout: ParameterLayout,
     fluxes: Sequence[str],
     weights: Mapping[str, Tensor],
@@ -128,6 +129,8 @@ def run_fused(
         Parameters before link and bounds.
     stores
         State name to initial value [B, M] or [B, M, size].
+    attributes
+        Name to values [B] of those that the model declares, in their order.
     layout
         Which channel is which parameter.
     fluxes
@@ -151,11 +154,16 @@ def run_fused(
         mask = raw.dropped.T.repeat_interleave(layout.components, dim=1)
         dynamic = torch.where(mask, raw.held, dynamic)
     shape = (forcing.shape[1], layout.components)
+    static = raw.static
+    if attributes:
+        # To a kernel an attribute is one more static parameter.
+        own = static[:, : len(layout.static_parameters) * layout.components]
+        static = torch.cat([own, *(value[:, None].expand(shape) for value in attributes.values())], dim=1)
     elements = [weights[n].expand(shape) for n in plan.given_weights]
     uniforms = [p for _, p in model.named_parameters()]
     states = [stores[s.name] for s in model.states]
     # One precision inside the kernel: that of the forcing.
-    inputs = [t.to(forcing.dtype) for t in (forcing, dynamic, raw.static, *states, *elements, *uniforms)]
+    inputs = [t.to(forcing.dtype) for t in (forcing, dynamic, static, *states, *elements, *uniforms)]
     if not torch.is_grad_enabled():
         # Otherwise weights that could have a gradient would have states kept for nothing.
         inputs = [t.detach() for t in inputs]

@@ -38,7 +38,8 @@ class Kernel:
     Parameters
     ----------
     states, forcings, static, dynamic, fluxes
-        Names without kind, in the order of the arrays that the kernel reads and writes.
+        Names without kind, in the order of the arrays that the kernel reads and writes; attributes of sites are
+        the last of ``static``.
     uniforms
         Weights that all elements share.
     weighted
@@ -121,6 +122,8 @@ def build_kernel(
     physical = {
         f"p:{p.name}": _scaled(graph, graph.input(f"r:{p.name}"), p, layout.link) for p in layout.dynamic_parameters
     }
+    # An attribute is a static parameter without link and bounds.
+    physical |= {f"a:{a.name}": graph.input(f"p:{a.name}") for a in model.attributes}
     weights = {f"c:f:{n}": graph.add("mul", graph.input(f"c:f:{n}"), graph.input(f"w:{n}")) for n in weighted}
     moved = copy_into(graph, traced, physical | weights)
     for name, node in traced.outputs.items():
@@ -133,14 +136,19 @@ def build_kernel(
         slope = _slope(graph, graph.input(f"r:{p.name}"), p, layout.link)
         graph.outputs[f"d:r:{p.name}"] = graph.add("mul", graph.outputs.pop(f"d:p:{p.name}"), slope)
     prologue, epilogue = Graph(), Graph()
+    for a in model.attributes:
+        graph.outputs[f"d:p:{a.name}"] = graph.outputs.pop(f"d:a:{a.name}")
     for p in layout.static_parameters:
         prologue.outputs[f"p:{p.name}"] = _scaled(prologue, prologue.input(f"r:{p.name}"), p, layout.link)
         slope = _slope(epilogue, epilogue.input(f"r:{p.name}"), p, layout.link)
         epilogue.outputs[f"d:r:{p.name}"] = epilogue.add("mul", epilogue.input(f"d:p:{p.name}"), slope)
+    for a in model.attributes:
+        prologue.outputs[f"p:{a.name}"] = prologue.input(f"r:{a.name}")
+        epilogue.outputs[f"d:r:{a.name}"] = epilogue.input(f"d:p:{a.name}")
     return Kernel(
         states=tuple(states),
         forcings=tuple(f.name for f in model.forcings),
-        static=tuple(p.name for p in layout.static_parameters),
+        static=tuple(p.name for p in (*layout.static_parameters, *model.attributes)),
         dynamic=tuple(p.name for p in layout.dynamic_parameters),
         fluxes=tuple(fluxes),
         uniforms=tuple(n.removeprefix("u:") for n in traced.inputs if n.startswith("u:")),

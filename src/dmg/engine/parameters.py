@@ -121,6 +121,23 @@ class ParameterLayout:
             )
         return RawParameters(raw[..., self.dynamic_channels], raw[static_at][..., self.static_channels])
 
+    def join(self, parts: Sequence[Tensor]) -> RawParameters:
+        """Take dynamic [T, B, ·] and static [B, ·] parameters that come apart.
+
+        Raises
+        ------
+        StepError
+            If their widths are not the ones that this layout needs.
+        """
+        widths = [len(self.dynamic_channels), len(self.static_channels)]
+        if [p.ndim for p in parts] != [3, 2] or [p.shape[-1] for p in parts] != widths:
+            raise StepError(
+                f"the parameters have shapes {[tuple(p.shape) for p in parts]}, the model needs "
+                f"[time, site, {widths[0]}] and [site, {widths[1]}]",
+                hint="set the output widths of the network to learnable_param_count1 and learnable_param_count2",
+            )
+        return RawParameters(*parts)
+
     def frozen(self, raw: RawParameters, step: int) -> tuple[ParameterLayout, RawParameters]:
         """Return layout and parameters in which the dynamic ones are static, with their values at one step."""
         m, sites = self.components, raw.static.shape[0]

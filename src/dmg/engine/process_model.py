@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dmg.engine.declare import Flux, Forcing, Ledger, Parameter, State, Values
+from dmg.engine.declare import Attribute, Flux, Forcing, Ledger, Parameter, State, Values
 from dmg.engine.parameters import ParameterLayout, RawParameters
 from dmg.engine.router import Router, extend
 from dmg.engine.simulate import simulate
@@ -21,7 +21,8 @@ from dmg.errors import StepError, did_you_mean
 class ProcessModel(StandaloneCall, nn.Module):
     """Base class of process models.
 
-    A subclass declares ``forcings``, ``parameters``, ``states``, ``fluxes`` and a ``ledger``, and writes ``step``.
+    A subclass declares ``forcings``, ``attributes`` (known properties of a site that do not change), ``parameters``,
+    ``states``, ``fluxes`` and a ``ledger``, and writes ``step``.
     The declared parameters are found as ``parameter_table``, because ``parameters()`` is PyTorch's own method.
 
     Parameters
@@ -53,6 +54,7 @@ class ProcessModel(StandaloneCall, nn.Module):
     """
 
     forcings: ClassVar[tuple[Forcing, ...]] = ()
+    attributes: tuple[Attribute, ...] = ()
     parameter_table: ClassVar[tuple[Parameter, ...]] = ()
     states: ClassVar[tuple[State, ...]] = ()
     fluxes: ClassVar[tuple[Flux, ...]] = ()
@@ -65,6 +67,7 @@ class ProcessModel(StandaloneCall, nn.Module):
     derived_units: ClassVar[Mapping[str, str]] = {}
     total: ClassVar[str | None] = None
     warmup_is_static: ClassVar[bool] = False
+    routes_whole: ClassVar[bool] = False
     router_class: ClassVar[type[Router] | None] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -104,6 +107,13 @@ class ProcessModel(StandaloneCall, nn.Module):
                     f"{name} needs the forcing '{forcing.name}', which 'variables' does not list",
                     hint=did_you_mean(forcing.name, self.variables),
                 )
+        taken = [declared.name for declared in (*self.forcings, *self.parameter_table)]
+        for attribute in self.attributes:
+            if attribute.name in taken:
+                raise StepError(
+                    f"{name} has an attribute '{attribute.name}' and a forcing or parameter of that name",
+                    hint="rename one of them",
+                )
         for state in self.states:
             if any(state.name == flux.name for flux in self.fluxes):
                 raise StepError(
@@ -124,7 +134,7 @@ class ProcessModel(StandaloneCall, nn.Module):
         Parameters
         ----------
         s, x, p
-            States, forcings and parameters by name.
+            States, forcings (with attributes [B, 1]) and parameters by name.
         dt
             Time step in days.
 
@@ -218,12 +228,35 @@ class ProcessModel(StandaloneCall, nn.Module):
         order = [names.index(forcing.name) for forcing in self.forcings]
         return x if order == list(range(len(names))) else x[..., order]
 
+    def read_attributes(self, x_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return the declared attributes, [B] each, from keys of their names or else from ``c_phy``.
+
+        Raises
+        ------
+        StepError
+            If one is in neither.
+        """
+        columns = list(getattr(x_dict, "names", {}).get("c_phy", ()))
+        found = {}
+        for attribute in self.attributes:
+            if attribute.name in x_dict:
+                found[attribute.name] = torch.as_tensor(x_dict[attribute.name]).reshape(-1)
+            elif attribute.name in columns:
+                found[attribute.name] = x_dict["c_phy"][:, columns.index(attribute.name)]
+            else:
+                raise StepError(
+                    f"{type(self).__name__} needs the attribute '{attribute.name}' ({attribute.unit}) of every site",
+                    hint=f"give it as '{attribute.name}' [site], or say in model.phy.attributes which one it is",
+                )
+        return found
+
     def run(
         self,
         forcing: Tensor,
         parameters: RawParameters,
         state: ModelState | None = None,
         *,
+        attributes: Mapping[str, Tensor] | None = None,
         outputs: Sequence[str] | None = None,
         layout: ParameterLayout | None = None,
         weights: Tensor | None = None,
@@ -239,6 +272,8 @@ class ProcessModel(StandaloneCall, nn.Module):
             Network output before link and bounds.
         state
             Full state before the first step, a cold start if absent.
+        attributes
+            Name to values [B] of the attributes that the model declares.
         outputs
             Names to return: fluxes, ``<name>_no_rout`` of a routed one, states (their values at the end of every step,
             a vector state summed over its entries), derived quantities; all fluxes but the diagnostic ones, and what
@@ -266,6 +301,7 @@ class ProcessModel(StandaloneCall, nn.Module):
             forcing,
             parameters,
             state.stores,
+            attributes=attributes,
             layout=layout,
             fluxes=wanted,
             weights={self.total: weights} if weights is not None and self.total else None,
@@ -282,12 +318,19 @@ class ProcessModel(StandaloneCall, nn.Module):
         for name, sources in self.derived.items():
             if all(source in series for source in sources):
                 series[name] = self.derive(name, series)
-        found = series if outputs is None else {name: series[name] for name in outputs}
-        return found, ModelState(result.stores, memory)
+        named = self.usual_outputs if outputs is None else outputs
+        return {name: series[name] for name in named}, ModelState(result.stores, memory)
 
     def derive(self, name: str, series: Mapping[str, Tensor]) -> Tensor:
         """Return a derived quantity [B] of a whole run, from the series [T, B] that ``derived`` names for it."""
         raise StepError(f"{type(self).__name__} does not say how to derive '{name}'", hint="write derive(name, series)")
+
+    @property
+    def usual_outputs(self) -> list[str]:
+        """Names that a run returns if it is not asked for others: what needs no diagnostic flux."""
+        usual = [f.name for f in self.fluxes if not f.diagnostic]
+        derived = [name for name, sources in self.derived.items() if set(sources) <= set(usual)]
+        return [*usual, *(f"{name}_no_rout" for name in self.routed if name in usual), *derived]
 
     def fluxes_of(self, outputs: Sequence[str] | None) -> list[str]:
         """Return the fluxes, and states as series, that the outputs need.
@@ -297,11 +340,10 @@ class ProcessModel(StandaloneCall, nn.Module):
         StepError
             For a name that is no output.
         """
-        usual = [f.name for f in self.fluxes if not f.diagnostic]
         known = [declared.name for declared in (*self.fluxes, *self.states)]
         known += [*(f"{name}_no_rout" for name in self.routed), *self.derived]
         needed: dict[str, None] = {}
-        for name in usual if outputs is None else outputs:
+        for name in self.usual_outputs if outputs is None else outputs:
             if name not in known:
                 raise StepError(f"{type(self).__name__} has no output '{name}'", hint=did_you_mean(name, known))
             needed |= dict.fromkeys(self.derived.get(name) or (name.removesuffix("_no_rout"),))

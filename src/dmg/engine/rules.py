@@ -128,10 +128,10 @@ class _NoNumbers(TorchFunctionMode):
 
 
 def _named_nodes(graph: Graph, name: str, tensor: Tensor) -> np.ndarray:
-    """Return an input per number, named with its element: weights have none, forcings no component."""
+    """Return an input per number, named with its element: weights have none, forcings and attributes no component."""
     nodes = np.empty(tuple(tensor.shape), dtype=int)
     for index in np.ndindex(*nodes.shape):
-        own = 0 if name.startswith("u:") else 1 if name.startswith("x:") else 2
+        own = 0 if name.startswith("u:") else 1 if name.startswith(("x:", "a:")) else 2
         element = "".join(str(i) for i in index[:own])
         nodes[index] = graph.input(f"{element}|{name}|{index[own:]}")
     return nodes

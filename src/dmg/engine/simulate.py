@@ -49,6 +49,7 @@ def simulate(
     parameters: RawParameters,
     stores: Mapping[str, Tensor] | None = None,
     *,
+    attributes: Mapping[str, Tensor] | None = None,
     layout: ParameterLayout | None = None,
     fluxes: Sequence[str] | None = None,
     weights: Mapping[str, Tensor] | None = None,
@@ -67,6 +68,8 @@ def simulate(
         Network output before link and bounds.
     stores
         Initial states, a cold start if absent.
+    attributes
+        Name to values [B] of at least those that the model declares.
     layout
         Which channel is which parameter; that of the model if absent.
     fluxes
@@ -98,6 +101,7 @@ def simulate(
         if name not in declared:
             raise StepError(f"{type(model).__name__} has no flux or state '{name}'", hint=did_you_mean(name, declared))
     _check_shapes(model, forcing, parameters)
+    known = attributes_of(model, attributes or {}, forcing)
     if stores is None:
         stores = model.cold_stores(forcing.shape[1], dtype=forcing.dtype, device=forcing.device)
     stores = model.complete_stores(stores, parameters, layout)
@@ -107,19 +111,22 @@ def simulate(
         reason = _reason_against_fused(forcing) or verdict.untraceable
         if reason is None:
             try:
-                return Simulation(*_run_fused(model, forcing, parameters, stores, layout, fluxes, weights, components))
+                return Simulation(
+                    *_run_fused(model, forcing, known, parameters, stores, layout, fluxes, weights, components)
+                )
             except UnsupportedOp as op:
                 reason = f"no kernel can be made of {op}"
         if engine == "fused":
             raise StepError(f"{type(model).__name__} cannot run fused: {reason}", hint="use engine: auto or eager")
         _warn_once(type(model).__name__, reason)
     step = copying(model.step) if verdict.writes else model.step
-    return Simulation(*_run_eager(model, step, forcing, parameters, stores, layout, fluxes, weights, components))
+    return Simulation(*_run_eager(model, step, forcing, known, parameters, stores, layout, fluxes, weights, components))
 
 
 def _run_fused(
     model: ProcessModel,
     forcing: Tensor,
+    attributes: Mapping[str, Tensor],
     parameters: RawParameters,
     stores: Mapping[str, Tensor],
     layout: ParameterLayout,
@@ -131,7 +138,15 @@ def _run_fused(
     from dmg.engine.fused import run_fused
 
     return run_fused(
-        model, forcing, parameters, stores, layout=layout, fluxes=fluxes, weights=weights, components=components
+        model,
+        forcing,
+        parameters,
+        stores,
+        attributes=attributes,
+        layout=layout,
+        fluxes=fluxes,
+        weights=weights,
+        components=components,
     )
 
 
@@ -139,6 +154,7 @@ def _run_eager(
     model: ProcessModel,
     step: Step,
     forcing: Tensor,
+    attributes: Mapping[str, Tensor],
     parameters: RawParameters,
     stores: Mapping[str, Tensor],
     layout: ParameterLayout,
@@ -159,6 +175,7 @@ def _run_eager(
     return run_eager(
         step,
         {f.name: forcing[..., i : i + 1] for i, f in enumerate(model.forcings)},
+        {name: values[:, None] for name, values in attributes.items()},
         static | optional,
         dynamic,
         stores,
@@ -167,6 +184,32 @@ def _run_eager(
         reduce=reduce,
         steps=forcing.shape[0],
     )
+
+
+def attributes_of(model: ProcessModel, given: Mapping[str, Tensor], forcing: Tensor) -> dict[str, Tensor]:
+    """Return the attributes that a model declares, [B] each, in the precision of the forcing.
+
+    Raises
+    ------
+    StepError
+        If one is missing or has another number of sites than the forcing.
+    """
+    found = {}
+    for attribute in model.attributes:
+        if attribute.name not in given:
+            raise StepError(
+                f"{type(model).__name__} needs the attribute '{attribute.name}' ({attribute.unit}) of every site",
+                hint=did_you_mean(attribute.name, given) if given else f"give it as attributes['{attribute.name}']",
+            )
+        values = given[attribute.name].to(forcing)
+        if values.shape != forcing.shape[1:2]:
+            raise StepError(
+                f"the attribute '{attribute.name}' has shape {tuple(values.shape)}, the forcing {forcing.shape[1]} "
+                "sites",
+                hint="give one value per site",
+            )
+        found[attribute.name] = values
+    return found
 
 
 def _reason_against_fused(forcing: Tensor) -> str | None:

@@ -26,7 +26,7 @@ class StandaloneCall:
     def forward(
         self,
         x_dict: Mapping[str, Any],
-        parameters: Tensor | Mapping[int, RawParameters],
+        parameters: Tensor | Sequence[Tensor] | Mapping[int, RawParameters],
         outputs: Sequence[str] | None = None,
     ) -> dict[str, Tensor]:
         """Run the model as the published packages do: no state given, warm-up at the start of the window.
@@ -38,9 +38,10 @@ class StandaloneCall:
         Parameters
         ----------
         x_dict
-            ``x_phy`` [T, B, F], optionally ``muwts`` [B, M].
+            ``x_phy`` [T, B, F], the attributes that the model declares, [B] each, optionally ``muwts`` [B, M].
         parameters
-            Network output [T, B, learnable_param_count]; or, from a network that computes only what is read, a mapping
+            Network output [T, B, learnable_param_count]; or a list of dynamic [T, B, learnable_param_count1] and static
+            parameters [B, learnable_param_count2]; or, from a network that computes only what is read, a mapping
             from each step of ``static_steps(T)`` to the parameters with the static values of that step.
         outputs
             Names to return; all if absent.
@@ -50,7 +51,7 @@ class StandaloneCall:
         dict
             Name to series [T - warmup, B, 1], or to [B] for a derived quantity.
         """
-        forcing = self.read_forcing(x_dict)
+        forcing, attributes = self.read_forcing(x_dict), self.read_attributes(x_dict)
         steps, sites = forcing.shape[:2]
         if self.warmup >= steps:
             raise StepError(
@@ -62,16 +63,18 @@ class StandaloneCall:
         state = ModelState(cold | dict(self._loaded.stores), self._loaded.routing) if self._loaded else ModelState(cold)
         start = self.warmup if self.warmup_states else 0
         if start:
-            stores = self._spin_up(forcing[:start], raw[start - 1].window(0, start), state.stores)
+            stores = self._spin_up(forcing[:start], attributes, raw[start - 1].window(0, start), state.stores)
             state = ModelState(stores, state.routing)
+        whole = self.routes_whole or self.router is None
         rows = max((tail.shape[0] for tail in state.routing.values()), default=0)
         series, final = self.run(
             forcing[start:],
             self.drop_dynamics(raw[steps - 1].window(start, steps)),
             state,
+            attributes=attributes,
             outputs=outputs,
             weights=x_dict.get("muwts"),
-            kernel_length=min(steps - start + rows, self.router.length) if self.router else None,
+            kernel_length=None if whole else min(steps - start + rows, self.router.length),
         )
         # The published memory holds only rows that were simulated: their number sets the length of the hydrograph.
         known = {name: tail[max(tail.shape[0] - (steps - start + rows), 0) :] for name, tail in final.routing.items()}
@@ -87,16 +90,34 @@ class StandaloneCall:
             return (self.warmup - 1, steps - 1)
         return (steps - 1,)
 
-    def split(self, raw: Tensor, static_steps: Sequence[int]) -> dict[int, RawParameters]:
-        """Split a dense network output [T, B, width], once per step at which static parameters are read."""
+    def split(self, raw: Tensor | Sequence[Tensor], static_steps: Sequence[int]) -> dict[int, RawParameters]:
+        """Split a network output, once per step at which static parameters are read.
+
+        Parameters
+        ----------
+        raw
+            Dense [T, B, width]; or dynamic and static parameters apart, which are the same for every step.
+        static_steps
+            Steps at which static parameters are read.
+        """
+        if not isinstance(raw, Tensor):
+            return dict.fromkeys(static_steps, self.layout.join(raw))
         return {step: self.layout.split(raw, step) for step in static_steps}
 
     @torch.no_grad()
-    def _spin_up(self, forcing: Tensor, raw: RawParameters, stores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _spin_up(
+        self,
+        forcing: Tensor,
+        attributes: Mapping[str, Tensor],
+        raw: RawParameters,
+        stores: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
         layout = self.layout
         if self.warmup_is_static:
             layout, raw = layout.frozen(raw, -1)
-        return simulate(self, forcing, raw, stores, layout=layout, fluxes=(), engine=self.engine).stores
+        return simulate(
+            self, forcing, raw, stores, attributes=attributes, layout=layout, fluxes=(), engine=self.engine
+        ).stores
 
     def get_states(self) -> tuple[Tensor, ...] | None:
         """Return the stores after the last call, in the order of ``states``; None before the first."""

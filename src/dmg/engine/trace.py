@@ -359,8 +359,8 @@ def trace_step(
     Returns
     -------
     Graph
-        Inputs ``s:<state>.<i>``, ``x:<forcing>``, ``p:<parameter>``, ``u:<weight>.<i>`` and the cotangents
-        ``c:<output>``; outputs ``s:<state>.<i>``, ``f:<flux>`` and the gradients ``d:<input>``.
+        Inputs ``s:<state>.<i>``, ``x:<forcing>``, ``a:<attribute>``, ``p:<parameter>``, ``u:<weight>.<i>`` and the
+        cotangents ``c:<output>``; outputs ``s:<state>.<i>``, ``f:<flux>`` and the gradients ``d:<input>``.
     """
     graph = Graph()
     # Weights are where the user put them; everything else is traced beside them.
@@ -425,12 +425,14 @@ class Example:
         tail = {s.name: [s.size] if s.size > 1 else [] for s in model.states}
         self.states = {n: leaf(1.0 + value, components, *tail[n]) for n, value in first.items()}
         self.forcings = {f.name: leaf(0.5 * (f.low + f.high), 1) for f in model.forcings}
+        self.attributes = {a.name: leaf(0.5 * (a.low + a.high), 1) for a in model.attributes}
         self.parameters = {n: leaf(value, components) for n, value in middle.items() if n in supplied}
         self.defaults = {p.name: p.default for p in model.parameter_table if p.name not in supplied}
         self.weights = dict(model.named_parameters())
         self.inputs = {
             **{f"s:{name}": value for name, value in self.states.items()},
             **{f"x:{name}": value for name, value in self.forcings.items()},
+            **{f"a:{name}": value for name, value in self.attributes.items()},
             **{f"p:{name}": value for name, value in self.parameters.items()},
             **{f"u:{name}": value for name, value in self.weights.items()},
         }
@@ -440,7 +442,7 @@ class Example:
         """Run the step; outputs have one number per element, or one per entry of a vector state."""
         stores, series = self.model.step(
             Values("state", self._free(self.states)),
-            Values("forcing", self._free(self.forcings)),
+            Values("forcing", self._free(self.forcings | self.attributes)),
             Values("parameter", self._free(self.parameters) | self.defaults),
             self.model.dt,
         )

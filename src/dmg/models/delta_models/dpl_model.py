@@ -153,7 +153,7 @@ class DplModel(nn.Module):
             return self.forward(data_dict), DeltaState()
         if static not in STATIC_CONVENTIONS:
             raise ConfigError(f"static is '{static}'", hint=f"choose one of {', '.join(STATIC_CONVENTIONS)}")
-        forcing = model.read_forcing(data_dict)
+        forcing, attributes = model.read_forcing(data_dict), model.read_attributes(data_dict)
         steps, sites = forcing.shape[:2]
         warmup = model.warmup if state is None else 0
         if warmup >= steps:
@@ -171,9 +171,16 @@ class DplModel(nn.Module):
         if warmup:
             with torch.no_grad():
                 wanted = [name for name in model.routed if name in model.fluxes_of(outputs)]
-                _, process = model.run(forcing[:warmup], raw.window(0, warmup), process, outputs=wanted)
+                _, process = model.run(
+                    forcing[:warmup], raw.window(0, warmup), process, attributes=attributes, outputs=wanted
+                )
         series, process = model.run(
-            forcing[warmup:], raw.window(warmup, steps), process, outputs=outputs, weights=data_dict.get("muwts")
+            forcing[warmup:],
+            raw.window(warmup, steps),
+            process,
+            attributes=attributes,
+            outputs=outputs,
+            weights=data_dict.get("muwts"),
         )
         result = {name: values if name in model.derived else values[..., None] for name, values in series.items()}
         return result, DeltaState(memory, raw.static, process)

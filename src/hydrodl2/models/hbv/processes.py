@@ -76,3 +76,27 @@ def upper_zone(upper: Tensor, k0: Tensor, k1: Tensor, threshold: Tensor, dt: flo
     upper = upper - surface * dt
     interflow = k1 * upper
     return upper - interflow * dt, surface, interflow
+
+
+def snow_threshold(elevation: Tensor, threshold: Tensor) -> Tensor:
+    """Return the threshold temperature of snow: that of the model below 2000 m, and 4 degrees Celsius from there on."""
+    return torch.where(elevation >= 2000.0, 4.0, threshold)
+
+
+def regional_flow(area: Tensor, turning_area: Tensor, greatest: Tensor) -> Tensor:
+    """Return the regional groundwater flow that a site asks for [mm d-1], positive into its lower zone.
+
+    Small catchments lose water and larger ones gain it, up to 2500 km²; beyond, the gain fades with area.
+
+    Parameters
+    ----------
+    area
+        Area that drains through the site [km2].
+    turning_area
+        Area AC at which the flow changes its direction [km2].
+    greatest
+        Greatest flow RT [mm d-1].
+    """
+    growing = torch.clamp((area - turning_area) / 1000.0, -1.0, 1.0)
+    fading = torch.exp(torch.clamp((2500.0 - area) / 50.0, -10.0, 0.0))
+    return torch.where(area < 2500.0, growing, fading) * greatest
