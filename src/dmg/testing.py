@@ -152,10 +152,11 @@ def state_is_a_series_on_request(model_class: type[ProcessModel], engine: str = 
     names = [s.name for s in case.model.states]
     if not names:
         return
-    series, _ = case.model.run(case.forcing, case.raw, case.state, outputs=names)
+    run = partial(case.model.run, attributes=case.attributes)
+    series, _ = run(case.forcing, case.raw, case.state, outputs=names)
     assert list(series) == names
     for steps in (1, 17, len(case.forcing)):
-        _, end = case.model.run(case.forcing[:steps], case.raw.window(0, steps), case.state)
+        _, end = run(case.forcing[:steps], case.raw.window(0, steps), case.state)
         for name, values in series.items():
             expected = content(end.stores[name]).mean(-1)
             torch.testing.assert_close(values[steps - 1], expected, rtol=1e-12, atol=1e-12)
