@@ -19,7 +19,6 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -29,10 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import engine_cases as cases
+import page
 
 RESULTS = Path(__file__).with_name("results") / "engine.json"
-DOCS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-MARKS = "<!-- engine: begin -->", "<!-- engine: end -->"
 
 
 @dataclass(frozen=True)
@@ -124,14 +122,6 @@ CASES: Mapping[str, Case] = {
 }  # fmt: skip
 
 
-def machine() -> str:
-    """Return the processor and the number of cores."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{name.replace('(R)', '').replace(' Processor', '')}, {os.cpu_count()} cores"
-
-
 def run_case(name: str) -> dict[str, Any] | None:
     """Measure a case in a process of its own and return its JSON line; None if it failed and said why."""
     child = subprocess.run(
@@ -151,7 +141,7 @@ def run_case(name: str) -> dict[str, Any] | None:
         "met": {key: value for key, value in met.items() if value is not None},
         "threads": 1,
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
-        "machine": machine(),
+        "machine": page.machine(),
         "date": datetime.date.today().isoformat(),
     }
 
@@ -184,14 +174,6 @@ def save(results: Mapping[str, Mapping[str, Any]]) -> None:
     RESULTS.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 
 
-def write_docs() -> None:
-    """Put the table between the marks of docs/benchmarks.md."""
-    text = DOCS.read_text(encoding="utf-8")
-    before, _, rest = text.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    DOCS.write_text(f"{before}{MARKS[0]}\n{table(load())}{MARKS[1]}{after}", encoding="utf-8")
-
-
 def main() -> None:
     """Measure, print and save; or print what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -204,7 +186,7 @@ def main() -> None:
         if name not in CASES:
             parser.error(f"unknown case '{name}'; there are {', '.join(CASES)}")
     if words.table or words.docs:
-        write_docs() if words.docs else print(table(load()), end="")
+        page.put("engine", table(load())) if words.docs else print(table(load()), end="")
         return
     if words.child:
         cases.refuse_fallbacks()

@@ -70,7 +70,7 @@ def hymod_loop(prcp, pet, cmax, b, alpha, ks, kq):
         raised = min(critical + prcp[day], cmax)
         filled = smax * (1 - (1 - raised / cmax) ** (1 + b))
         excess = prcp[day] - overflow - (filled - soil)
-        soil = filled - min(filled, filled / smax * pet[day])
+        soil = filled - min(filled, pet[day])
         slow += (1 - alpha) * excess
         out = ks * slow
         slow -= out

@@ -78,7 +78,8 @@ class Gr4j(ProcessModel):
         coming, uh1 = pass_through(s.uh1, 0.9 * effective, ordinates1)
         direct, uh2 = pass_through(s.uh2, 0.1 * effective, ordinates2)
 
-        potential = p.X2 * (s.routing / p.X3) ** 3.5  # (18)
+        ratio = s.routing / p.X3
+        potential = p.X2 * ratio * to_five_halves(ratio)  # (18)
         routing = torch.relu(s.routing + coming + potential)  # (19)
         exchange = routing - s.routing - coming
         routed = released(routing, routing / p.X3)  # (20)
@@ -99,8 +100,20 @@ class Gr4j(ProcessModel):
 
 
 def released(content: Tensor, ratio: Tensor) -> Tensor:
-    """Return what a store loses in a day, S (1 - (1 + ratio^4)^(-1/4)) [mm]."""
-    return content * (1.0 - (1.0 + ratio**4) ** -0.25)
+    """Return what a store loses in a day, S (1 - (1 + ratio^4)^(-1/4)) [mm].
+
+    With q^4 = 1 + ratio^4, the factor is ratio^4 / (q (q + 1) (q^2 + 1)): no digit is lost where it is small.
+    """
+    fourth = (ratio * ratio) ** 2
+    square = torch.sqrt(1.0 + fourth)
+    root = torch.sqrt(square)
+    return content * fourth / (root * (root + 1.0) * (square + 1.0))
+
+
+def to_five_halves(ratio: Tensor) -> Tensor:
+    """Return r^(5/2) of a number that is not negative, by a square root, whose slope at zero is kept finite."""
+    safe = torch.clamp(ratio, min=1e-8)
+    return safe * safe * torch.sqrt(safe)
 
 
 def unit_hydrographs(time_base: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,8 +124,8 @@ def unit_hydrographs(time_base: Tensor) -> tuple[Tensor, Tensor]:
     """
     days = torch.arange(1, 2 * DAYS + 1, dtype=time_base.dtype, device=time_base.device)
     ratio = days / time_base.unsqueeze(-1)
-    rising = torch.clamp(ratio[..., :DAYS], max=1.0) ** 2.5
-    falling = torch.clamp(2.0 - ratio, 0.0, 1.0) ** 2.5
+    rising = to_five_halves(torch.clamp(ratio[..., :DAYS], max=1.0))
+    falling = to_five_halves(torch.clamp(2.0 - ratio, max=1.0))
     # Before its peak the falling limb is 1, after it the rising limb is: one formula serves both.
     both = torch.cat([rising, torch.ones_like(rising)], dim=-1) / 2 + (1.0 - falling) / 2
     return _increments(rising), _increments(both)

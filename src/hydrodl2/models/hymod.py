@@ -20,7 +20,8 @@ class Hymod(ProcessModel):
 
     The storage capacities of the points of a catchment follow the Pareto distribution F(c) = 1 - (1 - c / Cmax)^bexp.
     Rain beyond the greatest capacity goes to the quick reservoirs; of the other excess they get the share alpha.
-    Evapotranspiration is the potential one times the relative content of the soil. Snow is not modelled.
+    Evapotranspiration is potential as long as the soil has water (published variants reduce it earlier). Snow is not
+    modelled.
 
     Sources: Moore (1985), https://doi.org/10.1080/02626668509490989, for the soil; Boyle (2001), PhD thesis, University
     of Arizona; Wagener et al. (2001), https://doi.org/10.5194/hess-5-13-2001; bounds as in Vrugt et al. (2003),
@@ -62,8 +63,7 @@ class Hymod(ProcessModel):
     def step(self, s: Values, x: Values, p: Values, dt: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """One step; see the class for the declaration."""
         soil, overflow, excess = wet_soil(s.soil, x.prcp * dt, p.Cmax, p.bexp)
-        content = soil * (1.0 + p.bexp) / p.Cmax
-        evaporated = torch.minimum(content * x.pet * dt, soil)
+        evaporated = torch.minimum(x.pet * dt, soil)
         slow, slow_flow = drain(s.slow + (1.0 - p.alpha) * excess, p.Ks, dt)
         quick1, passed = drain(s.quick1 + overflow + p.alpha * excess, p.Kq, dt)
         quick2, passed = drain(s.quick2 + passed * dt, p.Kq, dt)

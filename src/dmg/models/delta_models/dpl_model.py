@@ -31,7 +31,7 @@ class DplModel(nn.Module):
         ``forward(x_dict, parameters) -> dict``.
     nn_model
         A network [T, B, nx] -> [T, B, ny]. One that offers ``features`` and ``head`` computes only the channels that
-        the process model reads.
+        the process model reads; one that offers ``raw_parameters(data, layout)`` answers by itself.
     config
         The block ``model``, to build what is not given.
     device
@@ -207,6 +207,8 @@ class DplModel(nn.Module):
             Hidden state after the last step; None without one.
         """
         layout, network = self.phy_model.layout, self.nn_model
+        if hasattr(network, "raw_parameters"):
+            return dict.fromkeys(static_steps, network.raw_parameters(data_dict, layout)), None
         if len(getattr(network, "inputs", ())) > 1:
             series, attributes = (data_dict[key] for key in network.inputs)
             if not hasattr(network, "static"):

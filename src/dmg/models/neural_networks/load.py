@@ -58,7 +58,8 @@ def load_nn_model(
         raise ConfigError("the network has no name", where="model.nn.name", hint="name: LstmModel, say")
 
     n_forcings, n_attributes = (len(config_nn.get(key) or ()) for key in ("forcings", "attributes"))
-    if n_forcings + n_attributes == 0:
+    network = networks.get(name)
+    if n_forcings + n_attributes == 0 and getattr(network, "inputs", None) != ():
         raise ConfigError(
             "the network has no inputs",
             where="model.nn.forcings",
@@ -66,7 +67,6 @@ def load_nn_model(
         )
     count = len(ensemble_list) if ensemble_list else getattr(phy_model, "learnable_param_count", None)
     ny = count or config_nn.get("out_size") or len(targets)
-    network = networks.get(name)
     if not ny and not (config_nn.get("out_size1") and config_nn.get("out_size2")):
         raise ConfigError(
             f"nothing says how many outputs {name} has",
