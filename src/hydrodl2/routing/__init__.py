@@ -1,5 +1,15 @@
 """Routing of runoff to streamflow."""
 
+from hydrodl2.routing.linear_routers import Hayami, LinearMuskingum, LinearReservoir, NashCascade, PureLag
+from hydrodl2.routing.river_network import RiverNetwork
 from hydrodl2.routing.unit_hydrograph import GammaUnitHydrograph
 
-__all__ = ["GammaUnitHydrograph"]
+__all__ = [
+    "GammaUnitHydrograph",
+    "Hayami",
+    "LinearMuskingum",
+    "LinearReservoir",
+    "NashCascade",
+    "PureLag",
+    "RiverNetwork",
+]
