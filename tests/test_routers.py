@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
-from dmg.registry import routers
+from dmg.engine import ProcessModel, RawParameters
+from dmg.errors import StepError, UnknownNameError
+from dmg.registry import process_models, routers
 from hydrodl2.routing import Hayami, LinearMuskingum, LinearReservoir, NashCascade, PureLag
 
 LINEAR = [name for name in routers if routers.get(name).routing_parameters]
@@ -115,3 +117,24 @@ def test_diffusive_wave_has_the_mean_of_its_theory():
     variance = float(((t - mean) ** 2 * kernel).sum())
     assert mean == pytest.approx(20.0, rel=1e-3)
     assert math.isclose(variance, 2 * 1.5 * 20.0, rel_tol=1e-2)
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_model_takes_any_router(name):
+    model = process_models.get("Hbv")({"router": name})
+    table = routers.get(name).routing_parameters
+    assert list(model.routing_parameter_bounds) == [p.name for p in table]
+    forcing = torch.rand(40, 2, 3, dtype=torch.float64) * 10.0
+    raw = RawParameters(forcing.new_zeros(40, 2, 0), forcing.new_zeros(2, model.learnable_param_count))
+    whole, _ = model.run(forcing, raw, model.cold_state(2, dtype=torch.float64))
+    first, state = model.run(forcing[:25], raw.window(0, 25), model.cold_state(2, dtype=torch.float64))
+    rest, _ = model.run(forcing[25:], raw.window(25, 40), state)
+    torch.testing.assert_close(torch.cat([first["streamflow"], rest["streamflow"]]), whole["streamflow"])
+    assert not torch.allclose(whole["streamflow"], whole["streamflow_no_rout"])
+
+
+def test_router_that_is_none_and_model_that_needs_none():
+    with pytest.raises(UnknownNameError, match="did you mean 'NashCascade'"):
+        process_models.get("Hbv")({"router": "NashCascad"})
+    with pytest.raises(StepError, match="ProcessModel routes no flux"):
+        ProcessModel({"router": "PureLag"})

@@ -76,6 +76,7 @@ class Phy(OpenSection):
         0.0, description="Probability that a dynamic parameter of a site is held static in a training window."
     )
     routing: bool = Field(True, description="Route the runoff through the unit hydrograph.")
+    router: str | None = Field(None, description="Router of the runoff; null for the model's own unit hydrograph.")
     comprout: bool = Field(False, description="Route every component before the mean instead of the mean.")
     nearzero: Annotated[float, Field(gt=0)] = Field(1e-5, description="Floor of stores that are divided by.")
     variables: Names = Field([], description="Order of the forcings in x_phy; empty for the model's own.")

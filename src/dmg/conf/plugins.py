@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from dmg.errors import UnknownNameError, did_you_mean
-from dmg.registry import Registry, loaders, losses, networks, process_models, samplers, trainers
+from dmg.registry import Registry, loaders, losses, networks, process_models, routers, samplers, trainers
 
 if TYPE_CHECKING:
     from dmg.conf.config import Config
@@ -41,6 +41,8 @@ def plugin_problems(config: Config) -> list[Problem]:
         problems += _unknown(config.train.loss_function.arguments, known, "train.loss_function")
     phy = config.model.phy
     if phy is not None:
+        if phy.router is not None:
+            find(routers, phy.router, "model.phy.router")
         models = {name: find(process_models, name, "model.phy.name") for name in phy.name}
         options = {key for m in models.values() if m is not None for key in getattr(m, "options", ())}
         if all(m is not None for m in models.values()):

@@ -16,6 +16,7 @@ from dmg.engine.simulate import simulate
 from dmg.engine.standalone import StandaloneCall
 from dmg.engine.state import ModelState
 from dmg.errors import StepError, did_you_mean
+from dmg.registry import routers
 
 
 class ProcessModel(StandaloneCall, nn.Module):
@@ -29,8 +30,9 @@ class ProcessModel(StandaloneCall, nn.Module):
     ----------
     config
         Options of the block ``model.phy``, all optional: ``nmul`` (components, 1), ``dynamic_params`` ({class name:
-        [parameter names]}), ``warmup`` (0), ``warmup_states`` (true), ``dy_drop`` (0), ``routing`` (true),
-        ``variables`` (order of the forcings), ``nearzero`` (1e-5), ``cache_states`` (false), ``engine`` (auto).
+        [parameter names]}), ``warmup`` (0), ``warmup_states`` (true), ``dy_drop`` (0), ``routing`` (true), ``router``
+        (name of a registered one, instead of the model's own), ``variables`` (order of the forcings), ``nearzero``
+        (1e-5), ``cache_states`` (false), ``engine`` (auto).
         ``comprout`` (route every component, then average) is accepted and changes nothing: the router is linear and
         its kernel is shared by the components of a site.
     device
@@ -91,7 +93,10 @@ class ProcessModel(StandaloneCall, nn.Module):
         self.engine = str(config.get("engine") or "auto")
         self.variables = list(config.get("variables") or [forcing.name for forcing in self.forcings])
         routing = bool(_first(config, "routing", default=True))
-        self.router = self.router_class() if self.router_class is not None and routing else None
+        router_class = routers.get(config["router"]) if config.get("router") else self.router_class
+        if router_class is not None and not self.routed:
+            raise StepError(f"{name} routes no flux, a router has nothing to do", hint="remove model.phy.router")
+        self.router = router_class() if router_class is not None and routing else None
         dynamic = list((config.get("dynamic_params") or {}).get(name) or [])
         supplied = tuple(p for p in self.parameter_table if p.default is None or p.name in dynamic)
         self.layout = ParameterLayout(

@@ -1,6 +1,8 @@
 """Routing of runoff to streamflow."""
 
 from hydrodl2.routing.linear_routers import Hayami, LinearMuskingum, LinearReservoir, NashCascade, PureLag
+from hydrodl2.routing.muskingum_cunge import MuskingumCunge
+from hydrodl2.routing.muskingum_cunge_reach import MuskingumCungeReach
 from hydrodl2.routing.river_network import RiverNetwork
 from hydrodl2.routing.unit_hydrograph import GammaUnitHydrograph
 
@@ -9,6 +11,8 @@ __all__ = [
     "Hayami",
     "LinearMuskingum",
     "LinearReservoir",
+    "MuskingumCunge",
+    "MuskingumCungeReach",
     "NashCascade",
     "PureLag",
     "RiverNetwork",

@@ -38,7 +38,7 @@ class RiverNetwork:
                 f"reach {self.ids[wrong[0]]} drains to index {self.downstream[wrong[0]]}"
                 if wrong.size
                 else f"{len(self.ids)} names for {len(self.downstream)} reaches",
-                hint=f"indices are 0 to {len(self.downstream) - 1}, and -1 at an outlet; RiverNetwork.of_ids takes names",
+                hint=f"indices are 0 to {len(self.downstream) - 1}, and -1 at an outlet; for names: RiverNetwork.of_ids",
             )
         self.level: Indices = self._levels()
 
@@ -121,7 +121,9 @@ class RiverNetwork:
             wave, depth = below[missing[below] == 0], depth + 1
         if done < len(self):
             circle = " → ".join(str(self.ids[i]) for i in self._circle(np.flatnonzero(missing > 0)))
-            raise DataError(f"the river runs in a circle: {circle}", hint="correct where one of these reaches drains to")
+            raise DataError(
+                f"the river runs in a circle: {circle}", hint="correct where one of these reaches drains to"
+            )
         return level
 
     def _circle(self, waiting: Indices) -> list[int]:
