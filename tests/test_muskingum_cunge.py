@@ -126,7 +126,7 @@ def test_engines_and_wave_front_agree():
         found[str(way)] = [routed, *torch.autograd.grad(routed.square().sum(), values)]
     for eager, *others in zip(*found.values(), strict=True):
         for other in others:
-            torch.testing.assert_close(other, eager, rtol=1e-9, atol=1e-9 * float(eager.abs().max()))
+            torch.testing.assert_close(other, eager, rtol=1e-9, atol=1e-9 * float(eager.detach().abs().max()))
 
 
 def test_order_of_the_reaches_does_not_matter():
@@ -151,18 +151,20 @@ def test_reaches_apart_and_several_outlets():
 
 
 def test_water_is_kept_where_no_coefficient_is_negative():
-    """In a chain, what came in less what is still in the reaches went out, while the clamp has nothing to do."""
+    """A small wave leaves a chain of reaches with the volume with which it came.
+
+    A great one does not: coefficients that follow the discharge conserve volume to first order only.
+    """
     n = 6
     options = {"nonnegative": True, "substeps": 1, "block": 50}
     router = MuskingumCunge(RiverNetwork([1, 2, 3, 4, 5, -1]), [4000.0] * n, [2e-3] * n, **options)
     values = {name: torch.full((n,), v, dtype=torch.float64) for name, v in zip(NAMES, (0.05, 0.4, 20.0), strict=True)}
     lateral = torch.ones(600, n, dtype=torch.float64)
-    lateral[100:110, 0] += 20.0
+    lateral[100:110, 0] += 0.01
     routed, _ = router(lateral, values)
     assert (routed >= 0.999).all()
     passed = float((routed[:, -1] - n).sum())
-    # Nonlinear coefficients of the step before conserve volume to first order only.
-    assert passed == pytest.approx(200.0, rel=0.03)
+    assert passed == pytest.approx(0.1, rel=0.01)
 
 
 def test_nonnegative_coefficients_are_nonnegative():

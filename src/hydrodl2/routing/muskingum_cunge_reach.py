@@ -85,7 +85,8 @@ class MuskingumCungeReach(ProcessModel):
         lateral = torch.clamp(x.lateral, min=MINIMUM_DISCHARGE)
         outflow = c1 * x.inflow + c2 * x.inflow_before + c3 * s.discharge + (2.0 * dt / denominator) * lateral
         kept = torch.clamp(outflow, min=MINIMUM_DISCHARGE)
-        negative = torch.where((c1 < 0.0) | (c3 < 0.0), torch.ones_like(c1), torch.zeros_like(c1))
+        below = torch.minimum(c1, c3) < -1e-6  # by more than rounding
+        negative = torch.where(below, torch.ones_like(c1), torch.zeros_like(c1))
         return {"discharge": kept}, {"outflow": outflow, "discharge_kept": kept, "negative": negative}
 
 

@@ -38,7 +38,7 @@ class RiverNetwork:
                 f"reach {self.ids[wrong[0]]} drains to index {self.downstream[wrong[0]]}"
                 if wrong.size
                 else f"{len(self.ids)} names for {len(self.downstream)} reaches",
-                hint=f"indices are 0 to {len(self.downstream) - 1}, and -1 at an outlet; for names: RiverNetwork.of_ids",
+                hint=f"indices are 0 to {len(self.downstream) - 1}, -1 at an outlet; for names: RiverNetwork.of_ids",
             )
         self.level: Indices = self._levels()
 
