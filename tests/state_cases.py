@@ -30,7 +30,10 @@ STEPS, CUT, WARMUP = 40, 23, 6
 def coupled(case_name: str) -> tuple[DplModel, dict[str, Tensor]]:
     """Return a coupled model with weights drawn from a fixed seed, and its data, in float64."""
     name, engine, network = case_name.split("-")
-    case = draw_case(process_models.get(name), steps=STEPS, sites=len(SITES), engine=engine)
+    process = process_models.get(name)
+    dynamic = [p.name for p in process.parameter_table][::2]
+    options = {"nmul": 2, "dynamic_params": {process.__name__: dynamic}, "routing": True}
+    case = draw_case(process, options, steps=STEPS, sites=len(SITES), engine=engine)
     case.model.warmup = WARMUP
     generator = torch.Generator().manual_seed(3)
     block = {"name": network, "hidden_size": 5, "forcings": list("uvw"), "attributes": list("xy")}
@@ -42,12 +45,12 @@ def coupled(case_name: str) -> tuple[DplModel, dict[str, Tensor]]:
         series = torch.cat([series, attributes.expand(STEPS, -1, -1)], dim=-1)
     else:
         series = torch.cat([series, torch.zeros(STEPS, len(SITES), 2, dtype=torch.float64)], dim=-1)
-    return model, {"x_phy": case.forcing, "xc_nn_norm": series, "c_nn_norm": attributes}
+    return model, {"x_phy": case.forcing, "xc_nn_norm": series, "c_nn_norm": attributes, **case.attributes}
 
 
 def part(data: dict[str, Tensor], start: int, stop: int) -> dict[str, Tensor]:
     """Return the data of some steps."""
-    return {key: value if value.ndim == 2 else value[start:stop] for key, value in data.items()}
+    return {key: value[start:stop] if value.ndim == 3 else value for key, value in data.items()}
 
 
 def states_of(model: DplModel) -> list[str]:

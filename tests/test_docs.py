@@ -29,7 +29,7 @@ def commands():
         for block in blocks(page, "bash"):
             for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line, comments=True)
-                if words[:1] == ["dmg"] and words[1:2] not in (["data"], ["config"], ["engine"]):
+                if words[:1] == ["dmg"] and words[1:2] not in (["data"], ["config"], ["engine"], ["budget"]):
                     yield pytest.param(words[1:], id=f"{page.stem}: {' '.join(words)[:60]}")
 
 

@@ -12,6 +12,7 @@ from importlib import import_module
 from dmg.errors import ConfigError, DmgError, UnknownNameError, did_you_mean
 
 SUBCOMMANDS = {
+    "budget": "dmg.cli_budget:main",
     "config": "dmg.cli_config:main",
     "data": "dmg.core.data.command:main",
     "engine": "dmg.cli_engine:main",

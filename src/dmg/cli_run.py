@@ -33,6 +33,7 @@ examples:
 sub-commands (each has its own --help):
   dmg config show [overrides]    the configuration as a run would see it
   dmg config docs                every key, its type, default and meaning
+  dmg budget RUN                 what entered, left and stayed in the stores of a trained run
   dmg data …                     write and inspect data sets
   dmg engine MODEL               what the fused engine makes of a process model
 """

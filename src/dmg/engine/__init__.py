@@ -1,5 +1,6 @@
 """The process engine: declare a model, run it over time, differentiate through it."""
 
+from dmg.engine.budget import Budget, account
 from dmg.engine.declare import Attribute, Flux, Forcing, Ledger, Parameter, State
 from dmg.engine.parameters import ParameterLayout, RawParameters
 from dmg.engine.process_model import ProcessModel
@@ -9,6 +10,7 @@ from dmg.engine.state import ModelState
 
 __all__ = [
     "Attribute",
+    "Budget",
     "Flux",
     "Forcing",
     "Ledger",
@@ -20,5 +22,6 @@ __all__ = [
     "Router",
     "Simulation",
     "State",
+    "account",
     "simulate",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -34,6 +34,11 @@ class RawParameters:
     static: Tensor
     dropped: Tensor | None = None
     held: Tensor | None = None
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> RawParameters:
+        """Return the parameters with the function applied to every tensor of numbers."""
+        held = None if self.held is None else function(self.held)
+        return replace(self, dynamic=function(self.dynamic), static=function(self.static), held=held)
 
     def window(self, start: int, stop: int) -> RawParameters:
         """Return the same static parameters with the dynamic ones of steps ``start`` to ``stop``."""

@@ -54,6 +54,12 @@ class Router(nn.Module, ABC):
             routed = torch.addcmul(routed, kernel[lag], extended[start : start + steps])
         return routed
 
+    def content(self, history: Tensor, kernel: Tensor) -> Tensor:
+        """Return what of the last unrouted rows [<= L-1, B] has not left yet, [B], as a rate times a step."""
+        rows = history.shape[0]
+        still = kernel.flip(0).cumsum(0).flip(0)
+        return (history * still[1 : rows + 1].flip(0)).sum(0)
+
 
 def extend(series: Tensor, history: Tensor | None, rows: int) -> Tensor:
     """Return the series with exactly ``rows`` rows of history before it, zeros where there are none."""

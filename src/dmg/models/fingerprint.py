@@ -94,6 +94,7 @@ def _process(model: nn.Module) -> Fingerprint:
         "time step": model.dt,
         "components": layout.components,
         "forcings": [[f.name, f.unit] for f in model.forcings],
+        "attributes": [[a.name, a.unit] for a in model.attributes],
         "parameters": [[p.name, [p.low, p.high, p.unit]] for p in layout.parameters],
         "fixed": {p.name: p.default for p in model.parameter_table if p.name not in supplied},
         "dynamic": list(layout.dynamic),

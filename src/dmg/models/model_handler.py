@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dmg.core.utils.weights_file import save_model, weights_path
+from dmg.engine import Budget
 from dmg.errors import RunError
 from dmg.models.delta_models import DeltaState
 from dmg.models.fingerprint import Fingerprint, fingerprint
@@ -43,6 +44,8 @@ class ModelHandler(nn.Module):
         Name of a model to its last loss.
     state
         Name of a model to its full state after the last call.
+    budget
+        Name of a model to its budget over the last call, if that was asked for.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class ModelHandler(nn.Module):
         self.output_dict: dict[str, dict[str, Tensor]] = {}
         self.loss_dict: dict[str, float] = dict.fromkeys(self.models, 0.0)
         self.state: dict[str, DeltaState] = {}
+        self.budget: dict[str, Budget] = {}
         self.epoch = 0
 
     def _build(self) -> dict[str, nn.Module]:
@@ -97,6 +101,8 @@ class ModelHandler(nn.Module):
         state: Mapping[str, DeltaState] | None = None,
         static: str = "last",
         outputs: Sequence[str] | None = None,
+        whole_state: bool = False,
+        account: bool = False,
     ) -> dict[str, dict[str, Tensor]]:
         """Run every model from a full state, cold if none is given.
 
@@ -112,6 +118,10 @@ class ModelHandler(nn.Module):
             ``last`` or ``held``: see `DplModel.run`.
         outputs
             Names of outputs to compute, states among them if they are wanted as series; all fluxes if absent.
+        whole_state
+            Compute every routed flux, so that the state remembers the river of each, whatever the outputs are.
+        account
+            Leave the budgets in ``self.budget``, recomputed in float64, of models that declare a ledger.
 
         Returns
         -------
@@ -121,11 +131,22 @@ class ModelHandler(nn.Module):
         if eval:
             self.eval()
             with torch.no_grad():
-                return self.forward(dataset, state=state, static=static, outputs=outputs)
-        self.output_dict, self.state = {}, {}
+                return self.forward(
+                    dataset, state=state, static=static, outputs=outputs, whole_state=whole_state, account=account
+                )
+        self.output_dict, self.state, self.budget = {}, {}, {}
         for name, model in self.models.items():
             before = state.get(name) if state else None
-            self.output_dict[name], self.state[name] = model.run(dataset, before, static=static, outputs=outputs)
+            process = getattr(model, "phy_model", None)
+            asked = outputs
+            if whole_state and outputs is not None:
+                asked = list(dict.fromkeys([*outputs, *getattr(process, "routed", ())]))
+            if account and hasattr(model, "window") and getattr(process, "ledger", None):
+                window = model.window(dataset, before, static=static, outputs=asked)
+                self.output_dict[name], self.state[name] = model.run_window(window, asked)
+                self.budget[name] = model.budget(window)
+            else:
+                self.output_dict[name], self.state[name] = model.run(dataset, before, static=static, outputs=asked)
         return self.output_dict
 
     def calc_loss(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from dmg.errors import DataError, RunError
 from dmg.models.full_state import FullState
 from dmg.registry import loaders, samplers
+from dmg.trainers.budget import SiteBudget, site_budgets
 from dmg.trainers.run_directory import RunDirectory, elsewhere, read_config
-from dmg.trainers.simulate import simulate_sites, to_dataset
+from dmg.trainers.simulate import Simulation, simulate_sites, to_dataset
 from dmg.trainers.weights import choose_epoch
 
 if TYPE_CHECKING:
@@ -193,22 +194,67 @@ class Run:
         """
         start = state if state is None or isinstance(state, FullState) else FullState.load(state)
         config = self._config_for(dataset, start)
-        loader_class = loaders.get(config.data_loader)
-        loader = loader_class(config) if config.observations.data_path else loader_class(config, store=dataset)
         if outputs is None and config.model.outputs:
             outputs = list(dict.fromkeys([*config.train.target, *config.model.outputs]))
-        result = simulate_sites(
+        result = self._simulate(config, dataset, batch_size, static=static, outputs=outputs, start=start)
+        found = to_dataset(result)
+        return (found, result.state) if return_state else found
+
+    def budget(
+        self,
+        dataset: xr.Dataset | str | Path | None = None,
+        *,
+        static: str = "held",
+        batch_size: int | None = None,
+    ) -> list[SiteBudget]:
+        """Return the budgets of the models, one per model that declares a ledger, recomputed in float64.
+
+        Parameters
+        ----------
+        dataset
+            As for ``predict``; the test period of the run if absent, read from its own data.
+        static
+            ``held`` or ``last``.
+        batch_size
+            Sites at once; ``test.batch_size`` if absent.
+
+        Raises
+        ------
+        RunError
+            If no model of the run declares a ledger.
+        """
+        if not any(getattr(getattr(m, "phy_model", None), "ledger", None) for m in self.model.models.values()):
+            raise RunError(
+                f"no model of this run declares a ledger: {', '.join(self.model.models)}",
+                where=str(self.path),
+                hint="a network alone keeps no account; a process model declares ledger = Ledger(…)",
+            )
+        config = self._config_for(dataset) if dataset is not None else self._as_tested()
+        outputs = list(config.train.target)
+        return site_budgets(self._simulate(config, dataset, batch_size, static=static, outputs=outputs, account=True))
+
+    def _simulate(
+        self, config: Config, dataset: xr.Dataset | str | Path | None, batch_size: int | None, **options: Any
+    ) -> Simulation:
+        """Simulate over the evaluation period of a configuration, with its own data or those in memory."""
+        loader_class = loaders.get(config.data_loader)
+        in_memory = dataset is not None and not isinstance(dataset, str | Path)
+        loader = loader_class(config, store=dataset) if in_memory else loader_class(config)
+        return simulate_sites(
             self.model,
             loader.eval_dataset,
             samplers.get(config.data_sampler)(config),
             batch_size=batch_size or config.test.batch_size,
-            static=static,
-            outputs=outputs,
-            start=start,
             description="predicting",
+            **options,
         )
-        found = to_dataset(result)
-        return (found, result.state) if return_state else found
+
+    def _as_tested(self) -> Config:
+        """Return the configuration with which the run is tested."""
+        from dmg.conf.config import as_config
+
+        plain = self.config.model_dump(mode="json")
+        return as_config({**plain, "mode": "test", "pretrained_model_dir": str(self._files.model_dir)})
 
     def _config_for(self, dataset: xr.Dataset | str | Path, start: FullState | None = None) -> Config:
         """Return the configuration of a simulation over all of a dataset, or over what follows a state."""

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import Tensor
 
 from dmg.core.utils.evaluating import evaluating
+from dmg.engine import Budget
 from dmg.models.fingerprint import weights_digest
 from dmg.models.full_state import FullState
 from dmg.trainers.progress import progress
@@ -42,6 +44,8 @@ class Simulation:
         Name of a series to the name of the output it is; they differ where several models have one.
     state
         Full state of the models after the last step.
+    budgets
+        Name of a model to its budget over the period, per site, if that was asked for.
     """
 
     sites: list[str]
@@ -51,6 +55,7 @@ class Simulation:
     static: str = "held"
     outputs: dict[str, str] = field(default_factory=dict)
     state: FullState | None = None
+    budgets: dict[str, Budget] = field(default_factory=dict)
 
 
 def simulate_sites(
@@ -62,6 +67,7 @@ def simulate_sites(
     static: str = "held",
     outputs: Sequence[str] | None = None,
     start: FullState | None = None,
+    account: bool = False,
     description: str = "simulating",
 ) -> Simulation:
     """Run the models over all sites and time steps of a dataset, without gradient.
@@ -82,6 +88,8 @@ def simulate_sites(
         Names of outputs to keep; None for all.
     start
         State to start from; the series then begin one step after it, without a warm-up.
+    account
+        Recompute the budgets in float64 too.
     description
         Text of the progress bar.
 
@@ -97,15 +105,16 @@ def simulate_sites(
         dataset = dataset.select(times=slice(start.first_step(_times(dataset)), None))
     n_sites = dataset.n_sites
     sites = list(dataset.sites) if dataset.sites is not None else [str(i) for i in range(n_sites)]
-    states = []
+    states, budgets = [], []
     parts: dict[str, list[np.ndarray]] = {}
     with evaluating(model), progress(n_sites, description, unit="site") as bar:
         for begin in range(0, n_sites, batch_size):
             end = min(begin + batch_size, n_sites)
             batch = sampler.get_validation_sample(dataset, begin, end)
             before = None if start is None else start.of(sites[begin:end], model.device)
-            result = model(batch, state=before, static=static, outputs=outputs)
+            result = model(batch, state=before, static=static, outputs=outputs, whole_state=True, account=account)
             states.append(model.get_states())
+            budgets.append({name: budget.map(Tensor.cpu) for name, budget in model.budget.items()})
             for name, values in _named(result, batch, outputs).items():
                 parts.setdefault(name, []).append(values)
             bar.update(end - begin)
@@ -117,8 +126,9 @@ def simulate_sites(
         series=series,
         units=_units(model, dataset, list(series)),
         static=static,
-        outputs={_label(m, n, len(result)): n for m, named in result.items() for n in named},
+        outputs={label: n for m in result for n in result[m] if (label := _label(m, n, len(result))) in series},
         state=FullState.join(states, sites, time=_times(dataset)[-1], step=_step(dataset, start), **made),
+        budgets={name: Budget.join([part[name] for part in budgets]) for name in budgets[0]},
     )
 
 

@@ -21,6 +21,7 @@ from dmg.models.full_state import FullState
 from dmg.registry import loaders, samplers, trainers
 from dmg.trainers import evaluate as scoring
 from dmg.trainers.base import BaseTrainer
+from dmg.trainers.budget import site_budgets
 from dmg.trainers.optimizer import make_optimizer, make_scheduler
 from dmg.trainers.report import draw_evaluation, draw_loss, print_scores
 from dmg.trainers.run_directory import RunDirectory
@@ -229,10 +230,11 @@ class Trainer(BaseTrainer):
                 continue
             main = static == config.model.static
             wanted = list(dict.fromkeys([*targets, *more])) if main else targets
-            runs[static] = self._simulate(data, config.test.batch_size, static, wanted, start)
+            runs[static] = self._simulate(data, config.test.batch_size, static, wanted, start, account=main)
         self.simulation = simulation = runs[config.model.static]
         observed = scoring.observations(data, len(simulation.times))
         scores = {static: scoring.score(run, observed) for static, run in runs.items()}
+        budgets = site_budgets(simulation)
         summary = {static: scoring.aggregate(values, data.holdout) for static, values in scores.items()}
         self.metrics = scoring.plain(
             {
@@ -240,6 +242,7 @@ class Trainer(BaseTrainer):
                 "holdout": np.zeros(len(simulation.sites), bool) if data.holdout is None else data.holdout,
                 "period": [str(simulation.times[0])[:16], str(simulation.times[-1])[:16]],
                 "units": {name: simulation.units[name] for name in scores["last"]},
+                "budget": {budget.model: budget.plain() for budget in budgets},
                 **scores,
             }
         )
@@ -249,9 +252,14 @@ class Trainer(BaseTrainer):
             write_simulation(to_dataset(simulation, observed), self.run_dir.simulation)
             self._save_state()
             draw_evaluation(self, runs, observed, scores)
-            self.run_dir.note(timings={"evaluate_s": round(time.perf_counter() - began, 2)})
+            self.run_dir.note(
+                timings={"evaluate_s": round(time.perf_counter() - began, 2)},
+                budget={b.model: {"unit": b.unit, "greatest_residual": b.greatest[0]} for b in budgets},
+            )
         if self.verbose:
             print_scores(summary)
+            for budget in budgets:
+                print(budget.line())
         return summary
 
     def inference(self) -> dict[str, np.ndarray]:
@@ -285,6 +293,7 @@ class Trainer(BaseTrainer):
         static: str,
         outputs: list[str] | None,
         start: FullState | None = None,
+        account: bool = False,
     ) -> Simulation:
         return simulate_sites(
             self.model,
@@ -294,6 +303,7 @@ class Trainer(BaseTrainer):
             static=static,
             outputs=outputs,
             start=start,
+            account=account,
             description=f"simulating ({static})",
         )
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dmg.core.post.figure import to_array
+from dmg.core.utils.text_table import text_table
 from dmg.errors import ConfigError, UnknownNameError, did_you_mean
 
 
@@ -45,12 +46,7 @@ def print_metrics(
                 raise UnknownNameError(f"no metric '{name}'", hint=did_you_mean(name, model))
             row.append(_summary(to_array(model[name]), mode, precision))
         rows.append(row)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
-    ]
-    text = "\n".join(line.rstrip() for line in lines)
+    text = text_table(rows)
     print(text)
     return text
 

@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dmg.core.utils.evaluating import evaluating
-from dmg.engine import ProcessModel, RawParameters
+from dmg.engine import Budget, ModelState, ProcessModel, RawParameters, account
 from dmg.errors import ConfigError, StepError
 from dmg.models.delta_models.delta_state import DeltaState
 from dmg.registry import delta_models, process_models
 
 STATIC_CONVENTIONS = ("last", "held")
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a process model runs over: the steps behind the warm-up, and the state after it.
+
+    Parameters
+    ----------
+    forcing
+        [T, B, F].
+    attributes
+        Name to values [B] of those that the model declares.
+    raw
+        Network output before link and bounds.
+    start
+        Full state before the first step.
+    memory
+        Hidden state of the network after the last step.
+    weights
+        Component weights of the total flow, if there are any.
+    """
+
+    forcing: Tensor
+    attributes: Mapping[str, Tensor]
+    raw: RawParameters
+    start: ModelState
+    memory: Any = None
+    weights: Tensor | None = None
 
 
 @delta_models.register("DplModel")
@@ -151,6 +179,25 @@ class DplModel(nn.Module):
                     hint="derive it from dmg.engine.ProcessModel",
                 )
             return self.forward(data_dict), DeltaState()
+        window = self.window(data_dict, state, static=static, outputs=outputs)
+        return self.run_window(window, outputs)
+
+    def window(
+        self,
+        data_dict: Mapping[str, Any],
+        state: DeltaState | None = None,
+        *,
+        static: str = "last",
+        outputs: Sequence[str] | None = None,
+    ) -> Window:
+        """Run the network and the warm-up: everything that the process model needs for the rest of the window.
+
+        Parameters
+        ----------
+        data_dict, state, static, outputs
+            As for ``run``.
+        """
+        model = self.phy_model
         if static not in STATIC_CONVENTIONS:
             raise ConfigError(f"static is '{static}'", hint=f"choose one of {', '.join(STATIC_CONVENTIONS)}")
         forcing, attributes = model.read_forcing(data_dict), model.read_attributes(data_dict)
@@ -174,16 +221,25 @@ class DplModel(nn.Module):
                 _, process = model.run(
                     forcing[:warmup], raw.window(0, warmup), process, attributes=attributes, outputs=wanted
                 )
+        return Window(forcing[warmup:], attributes, raw.window(warmup, steps), process, memory, data_dict.get("muwts"))
+
+    def run_window(self, window: Window, outputs: Sequence[str] | None = None) -> tuple[dict[str, Tensor], DeltaState]:
+        """Run the process model over a window; returns what ``run`` does."""
+        model = self.phy_model
         series, process = model.run(
-            forcing[warmup:],
-            raw.window(warmup, steps),
-            process,
-            attributes=attributes,
+            window.forcing,
+            window.raw,
+            window.start,
+            attributes=window.attributes,
             outputs=outputs,
-            weights=data_dict.get("muwts"),
+            weights=window.weights,
         )
         result = {name: values if name in model.derived else values[..., None] for name, values in series.items()}
-        return result, DeltaState(memory, raw.static, process)
+        return result, DeltaState(window.memory, window.raw.static, process)
+
+    def budget(self, window: Window) -> Budget:
+        """Return the budget of the process model over a window, recomputed in float64, per site."""
+        return account(self.phy_model, window.forcing, window.raw, window.start, attributes=window.attributes)
 
     def raw_parameters(
         self, data_dict: Mapping[str, Any], static_steps: Sequence[int], memory: Any = None
@@ -212,9 +268,10 @@ class DplModel(nn.Module):
         if len(getattr(network, "inputs", ())) > 1:
             series, attributes = (data_dict[key] for key in network.inputs)
             if not hasattr(network, "static"):
-                return dict.fromkeys(static_steps, RawParameters(*network(series, attributes))), None
+                return dict.fromkeys(static_steps, layout.join(network(series, attributes))), None
             hidden, memory = network.features(series, memory)
-            return dict.fromkeys(static_steps, RawParameters(network.head(hidden), network.static(attributes))), memory
+            raw = layout.join((network.head(hidden), network.static(attributes)))
+            return dict.fromkeys(static_steps, raw), memory
         if not hasattr(network, "features"):
             return self.phy_model.split(network(data_dict["xc_nn_norm"]), static_steps), None
         hidden, memory = network.features(data_dict["xc_nn_norm"], memory)
