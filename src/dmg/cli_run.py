@@ -26,6 +26,8 @@ examples:
   dmg train.epochs=2 device=cpu exp_name=short    the same, with other settings
   dmg --config-name camels_531 observations.data_path=camels.zarr
   dmg --config-path my_conf --config-name my_run  your own files; packaged groups are found as well
+  dmg experiment=camels_531 observations.data_path=camels.zarr
+                                                  every model and seed of a benchmark, with table and figures
   dmg mode=test output_dir=RUN                    test again, with the settings and weights of a trained run
   dmg mode=sim output_dir=RUN sim.start_time=2009/01/01 sim.end_time=2009/12/31
                                                   simulate another period with it, into RUN/sim
@@ -75,6 +77,10 @@ def main(argv: Sequence[str]) -> int:
     words = parser().parse_intermixed_args(list(argv))
     if words.multirun:
         raise ConfigError("--multirun: one call is one run", hint="write a loop of your shell around it")
+    if any(text.startswith("experiment=") for text in words.overrides):
+        from dmg.cli_experiment import run
+
+        return run(words)
     config = settle(compose_words(words))
     from dmg.core.utils.interruption import interruptible
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,13 @@ PACKAGED = Path(__file__).parent
 
 
 def compose(
-    config_name: str = "default", config_dir: str | Path | None = None, overrides: Sequence[str] = ()
+    config_name: str = "default",
+    config_dir: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    *,
+    root: type[Section] = Config,
+    packaged: Path = PACKAGED,
 ) -> DictConfig:
     """Return the tree of a configuration file, its defaults list and its overrides; not validated yet.
 
@@ -30,6 +36,12 @@ def compose(
         Folder of configuration files; its groups (``observations/…``) come before the packaged ones.
     overrides
         ``key=value`` in Hydra's grammar; a legacy spelling is as good as the present one.
+    settings
+        Values by dotted key, as another file holds them; the overrides come after them.
+    root
+        The schema of the file.
+    packaged
+        Folder of the packaged files of that schema.
 
     Raises
     ------
@@ -42,14 +54,14 @@ def compose(
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    folder, name = _locate(config_name, config_dir)
-    groups, values = _split(overrides, [folder, PACKAGED])
-    search = [] if folder == PACKAGED else ["hydra.searchpath=[pkg://dmg.conf]"]
+    folder, name = _locate(config_name, config_dir, packaged)
+    groups, values = _split(overrides, settings or {}, [folder, packaged], root)
+    search = [] if folder == packaged else [f'hydra.searchpath=["file://{packaged}"]']
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(folder)):
             tree = hydra_compose(name, overrides=[*search, *groups])
         for key, value, delete in values:
-            _apply(tree, key, value, delete)
+            _apply(tree, key, value, delete, root)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(str(error).strip(), where=str(folder / f"{name}.yaml")) from error
     except YAMLError as error:
@@ -57,15 +69,15 @@ def compose(
     return tree
 
 
-def check_key(key: str) -> list[str]:
-    """Return the parts of a dotted key in their present spelling.
+def check_key(key: str, root: type[Section] = Config) -> list[str]:
+    """Return the parts of a dotted key of a schema in their present spelling.
 
     Raises
     ------
     ConfigError
         If the schema has no such key; the message names the closest one.
     """
-    block: type[Section] | None = Config
+    block: type[Section] | None = root
     parts: list[str] = []
     for part in key.split("."):
         if block is None:  # below a dict or an argument of a plug-in: anything goes
@@ -76,7 +88,7 @@ def check_key(key: str) -> list[str]:
         field = block.model_fields.get(part)
         if field is None:
             if not issubclass(block, OpenSection):
-                raise ConfigError(f"unknown key '{key}'", hint=suggest_key(key, Config))
+                raise ConfigError(f"unknown key '{key}'", hint=suggest_key(key, root))
             block = None
             continue
         block = section_of(field.annotation)
@@ -85,7 +97,7 @@ def check_key(key: str) -> list[str]:
     return parts
 
 
-def _locate(config_name: str, config_dir: str | Path | None) -> tuple[Path, str]:
+def _locate(config_name: str, config_dir: str | Path | None, packaged: Path) -> tuple[Path, str]:
     """Return folder and name of a configuration file."""
     given = Path(config_name).expanduser()
     if config_dir is None and (given.suffix in {".yaml", ".yml"} or len(given.parts) > 1):
@@ -94,27 +106,29 @@ def _locate(config_name: str, config_dir: str | Path | None) -> tuple[Path, str]
             return path.resolve().parent, path.stem
         if len(given.parts) > 1:
             raise ConfigError(f"there is no file {path}", hint=f"paths start where you stand, in {Path.cwd()}")
-    folder = PACKAGED if config_dir is None else Path(config_dir).expanduser().resolve()
+    folder = packaged if config_dir is None else Path(config_dir).expanduser().resolve()
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {folder}", where="--config-path")
     name = given.stem if given.suffix in {".yaml", ".yml"} else config_name
     if (folder / f"{name}.yaml").is_file():
         return folder, name
-    if (PACKAGED / f"{name}.yaml").is_file():
-        return PACKAGED, name
-    known = {file.stem for place in (folder, PACKAGED) for file in place.glob("*.yaml")}
+    if (packaged / f"{name}.yaml").is_file():
+        return packaged, name
+    # A file whose name begins with an underscore is a part of others.
+    known = {file.stem for place in (folder, packaged) for file in place.glob("[!_]*.yaml")}
     raise ConfigError(f"there is no configuration '{name}' in {folder}", hint=did_you_mean(name, known))
 
 
-def _split(overrides: Iterable[str], folders: list[Path]) -> tuple[list[str], list[tuple[list[str], Any, bool]]]:
+def _split(
+    overrides: Iterable[str], settings: Mapping[str, Any], folders: list[Path], root: type[Section]
+) -> tuple[list[str], list[tuple[list[str], Any, bool]]]:
     """Separate choices of a file (``observations=camels_531``) from values, with their keys checked."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import OverrideType
     from hydra.errors import HydraException
 
     parser = OverridesParser.create()
-    groups: list[str] = []
-    values: list[tuple[list[str], Any, bool]] = []
+    found = [(key, value, False) for key, value in settings.items()]
     for text in overrides:
         try:
             override = parser.parse_override(text)
@@ -125,22 +139,26 @@ def _split(overrides: Iterable[str], folders: list[Path]) -> tuple[list[str], li
             raise ConfigError(f"'{key}' has no effect here", hint="output_dir=… or exp_name=… chooses the folder")
         if override.is_sweep_override():
             raise ConfigError(f"'{text}' asks for several runs; one call is one run", hint="quote a list: key=[a,b]")
-        value = override.value()
+        found.append((key, override.value(), override.type is OverrideType.DEL))
+    groups: dict[str, str] = {}
+    values: list[tuple[list[str], Any, bool]] = []
+    for key, value, delete in found:
         options = {file.stem for place in folders for file in (place / key).glob("*.yaml")}
         if options and isinstance(value, str):
             if value not in options:
                 raise ConfigError(f"there is no file '{value}' for '{key}'", hint=did_you_mean(value, options))
-            groups.append(f"{key}={value}")
+            groups[key] = f"{key}={value}"
         else:
-            values.append((check_key(key), value, override.type is OverrideType.DEL))
-    return groups, values
+            values.append((check_key(key, root), value, delete))
+    return list(groups.values()), values
 
 
-def _apply(tree: DictConfig, parts: list[str], value: Any, delete: bool) -> None:
+def _apply(tree: DictConfig, parts: list[str], value: Any, delete: bool, root: type[Section]) -> None:
     """Set or delete one value, under the spelling that the file uses."""
     from omegaconf import DictConfig, OmegaConf
 
-    node, block = tree, Config
+    node: Any = tree
+    block: Any = root
     path: list[str] = []
     for depth, part in enumerate(parts):
         legacy = getattr(block, "legacy", {})

@@ -275,7 +275,7 @@ class Training:
 
     def _restore(self, state: Mapping[str, Any], where: str) -> None:
         """Continue from a state of a checkpoint."""
-        changed = _differences(state["settings"], self._settings())
+        changed = differences(state["settings"], self._settings())
         if state["data"] != self.fingerprint:
             changed.append("the training data")
         if changed:
@@ -306,11 +306,11 @@ class Training:
         return dump
 
 
-def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
     """Return the keys at which two trees differ."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         keys = dict.fromkeys([*old, *new])
-        return [d for k in keys for d in _differences(old.get(k), new.get(k), f"{path}.{k}".strip("."))]
+        return [d for k in keys for d in differences(old.get(k), new.get(k), f"{path}.{k}".strip("."))]
     return [] if old == new else [path]
 
 

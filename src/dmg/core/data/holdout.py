@@ -11,7 +11,8 @@ from dmg.core.data.sites import match_sites
 from dmg.core.data.text_files import read_table
 from dmg.errors import ConfigError
 
-_COLUMN = {"PUB": "PUB_ID", "PUR": "huc"}
+COLUMN = {"PUB": "PUB_ID", "PUR": "huc"}
+"""Column of the groups in a table of gauges, by what a spatial test holds out."""
 
 
 def mark_holdout(sites: Sequence[str], holdout: int | Sequence[str], seed: int) -> np.ndarray:
@@ -60,9 +61,9 @@ def mark_fold(sites: Sequence[str], table: str | Path, *, extent: str, group: Se
     ConfigError
         If the fold holds out no site or every site, or there is no such extent.
     """
-    if extent not in _COLUMN:
+    if extent not in COLUMN:
         raise ConfigError(f"unknown extent '{extent}' of a spatial test", where="test.extent", hint="PUB or PUR")
-    column = _COLUMN[extent]
+    column = COLUMN[extent]
     content = read_table(table, ["gage", column])
     rows = match_sites(list(sites), content["gage"], what="the table of regions", where=str(table))
     groups = np.array([int(float(content[column][row])) for row in rows])

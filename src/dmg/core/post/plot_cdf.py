@@ -78,7 +78,8 @@ def plot_cdf(
                 continue
             share = np.arange(1, scores.size + 1) / scores.size
             text = f"{label} median {np.median(scores):.2f} (n = {scores.size})".strip()
-            axes.step(scores, share, where="post", color=COLORS[i % len(COLORS)], label=text)
+            style = ("-", "--", ":")[i // len(COLORS) % 3]
+            axes.step(scores, share, where="post", color=COLORS[i % len(COLORS)], linestyle=style, label=text)
             lows.append((np.percentile(scores, 2), scores))
         _limit(axes, xbounds, lows)
         axes.set_ylim(*ybounds)

@@ -1,0 +1,125 @@
+"""Table and figures of what is finished of an experiment."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dmg.core.utils.atomic import write_text
+from dmg.experiments.peaks import peak_errors
+from dmg.experiments.table import as_csv, as_markdown, site_scores, table_rows
+from dmg.trainers.report import LATITUDE, LONGITUDE
+
+if TYPE_CHECKING:
+    from dmg.experiments.columns import Column
+    from dmg.experiments.plan import Plan
+
+Peaks = dict[str, dict[str, np.ndarray]]
+
+
+def summarise(plan: Plan) -> Path:
+    """Write ``table.csv``, ``table.md``, ``site_scores.csv`` and ``figures/`` into the folder of an experiment.
+
+    Only models of which every fold of a seed is finished have a column; the notes name what is left to do.
+
+    Returns
+    -------
+    Path
+        The table, Markdown.
+    """
+    from dmg.experiments.columns import own_columns, published_columns
+
+    experiment = plan.experiment
+    ours = own_columns(plan)
+    others, left_out = published_columns(experiment.published, experiment.published_dir)
+    columns = [*ours, *others]
+    peaks = _peaks(plan, ours)
+    rows = table_rows(columns, experiment.metrics, peaks)
+    notes = [*plan.notes, *left_out, *_progress(plan), *_origin(plan)]
+    write_text(plan.root / "table.csv", as_csv(columns, rows))
+    write_text(plan.root / "table.md", as_markdown(experiment.title, columns, rows, notes))
+    write_text(plan.root / "site_scores.csv", site_scores(columns, experiment.metrics))
+    if ours:
+        _draw(plan, columns, ours, peaks)
+    return plan.root / "table.md"
+
+
+def _peaks(plan: Plan, columns: list[Column]) -> Peaks:
+    """Return the errors of peaks by label and class; those of several single runs together."""
+    spatial = any(member.fold is not None for member in plan.members)
+    found: Peaks = {}
+    for column in columns if plan.events else ():
+        classes = [
+            peak_errors(simulated, events, plan.experiment.peaks.bins, spatial=spatial)
+            for events in plan.events
+            for simulated in column.series
+        ]
+        # The same events in every run: the median over them is that of one run.
+        found[column.label] = {name: np.mean([c[name] for c in classes], axis=0) for name in classes[0]}
+    return found
+
+
+def _progress(plan: Plan) -> list[str]:
+    missing = [member.name for member in plan.members if not member.is_finished]
+    if not missing:
+        return []
+    some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+    return [f"Not finished: {len(missing)} of {len(plan.members)} runs ({some})"]
+
+
+def _origin(plan: Plan) -> list[str]:
+    """Return versions, commits and machine of the finished runs."""
+    records = [m.files.read_record() for m in plan.members if m.is_finished]
+    if not records:
+        return []
+    versions = sorted({str(record.get("versions", {}).get("dmg")) for record in records})
+    commits = sorted({commit for record in records if (commit := (record.get("git") or {}).get("dmg"))})
+    hours = sum(sum(record.get("timings", {}).values()) for record in records) / 3600
+    made = f"dmg {', '.join(versions)}" + (f", commit {', '.join(c[:12] for c in commits)}" if commits else "")
+    return [f"Made with {made}; {hours:.2f} hours in all. Each run's folder has its configuration and record."]
+
+
+def _draw(plan: Plan, columns: list[Column], ours: list[Column], peaks: Peaks) -> None:
+    """Draw distributions, maps and errors of peaks."""
+    from dmg.core.post import geoplot_single_metric, plot_boxes, plot_cdf
+
+    folder, metric = plan.root / "figures", plan.experiment.metrics[0]
+    scored = [column for column in columns if metric in column.scores]
+    values = np.concatenate([column.scores[metric] for column in scored])
+    bounds = (0.0, 1.0) if (values[np.isfinite(values)] >= 0).any() and metric in ("nse", "kge", "corr") else None
+    labels = [column.heading for column in scored]
+    title = plan.experiment.title
+    plot_cdf([c.scores for c in scored], metric, labels, title=title, xbounds=bounds, save_path=folder)
+    if places := _places(plan):
+        for column in ours:
+            rows = [places[site] for site in column.sites]
+            table = {"lat": [r[0] for r in rows], "lon": [r[1] for r in rows], metric: column.scores[metric]}
+            path = folder / f"map_{metric}_{_slug(column.label)}.png"
+            geoplot_single_metric(table, metric, path, title=f"{column.heading}: {len(rows)} sites")
+    if any(errors.size for classes in peaks.values() for errors in classes.values()):
+        plot_boxes(
+            peaks,
+            xlabel="return period of the annual peak (years)",
+            ylabel="|simulated − observed| / observed peak",
+            title=title,
+            save_path=folder / "peak_errors.png",
+        )
+
+
+def _places(plan: Plan) -> dict[str, tuple[float, float]]:
+    """Return latitude and longitude of the sites, where the store has them."""
+    from dmg.core.data.loaders.site_data import SiteData
+
+    data = SiteData(plan.members[0].config)
+    if LATITUDE not in data or LONGITUDE not in data:
+        return {}
+    everywhere = np.ones(len(data.sites), dtype=bool)
+    lat, lon = (data.attribute(name, everywhere) for name in (LATITUDE, LONGITUDE))
+    return {site: (float(lat[i]), float(lon[i])) for i, site in enumerate(data.sites)}
+
+
+def _slug(label: str) -> str:
+    return re.sub(r"[^\w]+", "_", label).strip("_").lower()
