@@ -166,7 +166,7 @@ def _apply(tree: DictConfig, parts: list[str], value: Any, delete: bool, root: t
         path.append(spelled[0] if spelled else part)
         field = block.model_fields.get(part) if block is not None else None
         block = section_of(field.annotation) if field is not None else None
-        inner = OmegaConf.select(tree, ".".join(path), default=None)
+        inner = OmegaConf.select(tree, ".".join(path), throw_on_resolution_failure=False)
         if depth < len(parts) - 1 and not isinstance(inner, DictConfig):
             # A plug-in given by name alone becomes a block, so that it can take an argument.
             named = {"name": inner} if isinstance(inner, str) else {}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dmg.core.calc.metrics import Metrics
+from dmg.core.data.loaders.site_data import SiteData
 from dmg.core.data.text_files import read_table
 from dmg.errors import DataError
 
@@ -224,18 +225,13 @@ def _median(values: np.ndarray) -> float:
 def _about(plan: Plan, runs: dict[int, list[Member]]) -> tuple[str, str]:
     """Return the forcing and the split of a model's runs in words."""
     config: Config = next(iter(runs.values()))[0].config
-    forcing = plan.experiment.forcing or _forcing_name(config)
+    forcing = plan.experiment.forcing or SiteData(config).title
     text = f"train {_period(config.train.span)}, test {_period(config.test.span)}"
     if config.test.type == "spatial":
         text += f", {config.test.extent} in {len(config.test.folds)} folds"
     if config.train.mask or config.test.mask:
         text += ", masked by site and time"
     return forcing, text
-
-
-def _forcing_name(config: Config) -> str:
-    path = config.observations.data_path
-    return f"{config.observations.name} ({Path(path).name})" if path else config.observations.name
 
 
 def _period(span: Sequence[str]) -> str:

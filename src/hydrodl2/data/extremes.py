@@ -171,7 +171,7 @@ def _notes(
         f"Extremes: trained on {trained.sum()} water years with a peak of at most {threshold:g} years, tested on "
         f"{tested.sum()} with a rarer one ({trained.sum(axis=0)[kept].mean():.1f} and "
         f"{tested.sum(axis=0)[kept].mean():.1f} a site)",
-        *([f"{len(left_out)} sites take no part: their annual maxima cannot be fitted"] if left_out else []),
+        *(f"Site {site} takes no part: {reason}" for site, reason in left_out.items()),
     )
 
 

@@ -75,6 +75,13 @@ class SiteData:
         """Name of the store."""
         return self._obs.data_path or f"observations.name: {self._obs.name}"
 
+    @property
+    def title(self) -> str:
+        """Title of the store, or else its name and file."""
+        path = self._obs.data_path
+        own = str(self._store.attrs.get("title", "")).strip()
+        return own or (f"{self._obs.name} ({Path(path).name})" if path else self._obs.name)
+
     def describe(self) -> str:
         """Return a short text that changes when other data are read: the store, and how a sample was generated."""
         return f"{self._obs.name} {self._obs.data_path or sorted(self._sample_options().items())}"
