@@ -38,12 +38,7 @@ def coupled(case_name: str) -> tuple[DplModel, dict[str, Tensor]]:
     generator = torch.Generator().manual_seed(3)
     block = {"name": network, "hidden_size": 5, "forcings": list("uvw"), "attributes": list("xy")}
     torch.manual_seed(4)
-    net = load_nn_model({"nn": block}, case.model)
-    if case.model.layout.link == "identity" and network != "LstmMlpModel":
-        # Such a model takes what is in [0, 1] already.
-        unbounded = net.head
-        net.head = lambda h, columns=None: torch.sigmoid(unbounded(h, columns))
-    model = DplModel(phy_model=case.model, nn_model=net).double().eval()
+    model = DplModel(phy_model=case.model, nn_model=load_nn_model({"nn": block}, case.model)).double().eval()
     attributes = torch.randn(len(SITES), 2, generator=generator, dtype=torch.float64)
     series = torch.randn(STEPS, len(SITES), 3, generator=generator, dtype=torch.float64)
     if network != "LstmMlpModel":

@@ -28,17 +28,20 @@ class RawParameters:
         Optional boolean mask [D, B]: where it is set, a dynamic parameter has the value of ``held`` at every step.
     held
         [B, D * M], with ``dropped``.
+    paths
+        Optional parameters of what joins sites after the step, a row for each way from a site.
     """
 
     dynamic: Tensor
     static: Tensor
     dropped: Tensor | None = None
     held: Tensor | None = None
+    paths: Tensor | None = None
 
     def map(self, function: Callable[[Tensor], Tensor]) -> RawParameters:
         """Return the parameters with the function applied to every tensor of numbers."""
-        held = None if self.held is None else function(self.held)
-        return replace(self, dynamic=function(self.dynamic), static=function(self.static), held=held)
+        held, paths = (None if values is None else function(values) for values in (self.held, self.paths))
+        return replace(self, dynamic=function(self.dynamic), static=function(self.static), held=held, paths=paths)
 
     def window(self, start: int, stop: int) -> RawParameters:
         """Return the same static parameters with the dynamic ones of steps ``start`` to ``stop``."""
@@ -127,7 +130,7 @@ class ParameterLayout:
         return RawParameters(raw[..., self.dynamic_channels], raw[static_at][..., self.static_channels])
 
     def join(self, parts: Sequence[Tensor]) -> RawParameters:
-        """Take dynamic [T, B, ·] and static [B, ·] parameters that come apart.
+        """Take dynamic [T, B, ·] and static [B, ·] parameters, and those of paths [P, ·], that come apart.
 
         Raises
         ------
@@ -135,13 +138,13 @@ class ParameterLayout:
             If their widths are not the ones that this layout needs.
         """
         widths = [len(self.dynamic_channels), len(self.static_channels)]
-        if [p.ndim for p in parts] != [3, 2] or [p.shape[-1] for p in parts] != widths:
+        if [p.ndim for p in parts[:2]] != [3, 2] or [p.shape[-1] for p in parts[:2]] != widths:
             raise StepError(
                 f"the parameters have shapes {[tuple(p.shape) for p in parts]}, the model needs "
                 f"[time, site, {widths[0]}] and [site, {widths[1]}]",
                 hint="set the output widths of the network to learnable_param_count1 and learnable_param_count2",
             )
-        return RawParameters(*parts)
+        return RawParameters(parts[0], parts[1], paths=parts[2] if len(parts) > 2 else None)
 
     def frozen(self, raw: RawParameters, step: int) -> tuple[ParameterLayout, RawParameters]:
         """Return layout and parameters in which the dynamic ones are static, with their values at one step."""

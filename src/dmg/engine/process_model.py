@@ -67,6 +67,7 @@ class ProcessModel(StandaloneCall, nn.Module):
     tail_names: ClassVar[Mapping[str, str]] = {}
     derived: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     derived_units: ClassVar[Mapping[str, str]] = {}
+    gathered: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     total: ClassVar[str | None] = None
     warmup_is_static: ClassVar[bool] = False
     routes_whole: ClassVar[bool] = False
@@ -255,6 +256,10 @@ class ProcessModel(StandaloneCall, nn.Module):
                 )
         return found
 
+    def read_downstream(self, x_dict: Mapping[str, Any]) -> Any:
+        """Return where the sites flow to, for a model that gathers them (see ``gathered``); None if that is unknown."""
+        return None
+
     def run(
         self,
         forcing: Tensor,
@@ -266,6 +271,7 @@ class ProcessModel(StandaloneCall, nn.Module):
         layout: ParameterLayout | None = None,
         weights: Tensor | None = None,
         kernel_length: int | None = None,
+        downstream: Any = None,
     ) -> tuple[dict[str, Tensor], ModelState]:
         """Run the model, router included, from a full state to a full state.
 
@@ -289,12 +295,14 @@ class ProcessModel(StandaloneCall, nn.Module):
         weights
             Component weights [B, M] of the total flow; plain means if absent.
         kernel_length
-            Length of the hydrograph if it is not the router's own.
+            Greatest length of a hydrograph; the router's own if absent.
+        downstream
+            Where sites flow to, as `read_downstream` returns it; nowhere if absent.
 
         Returns
         -------
         outputs
-            Name to series [T, B], or to [B] for a derived quantity.
+            Name to series [T, B], or to [B] for a derived quantity; [T, G] where sites flow together.
         state
             Full state after the last step.
         """
@@ -312,19 +320,58 @@ class ProcessModel(StandaloneCall, nn.Module):
             weights={self.total: weights} if weights is not None and self.total else None,
             engine=self.engine,
         )
-        series, memory = dict(result.fluxes), {}
-        series |= {f"{name}_no_rout": values for name, values in result.fluxes.items() if name in self.routed}
-        if self.router is not None:
-            kernel = self.router.kernel(layout.scale_routing(parameters), kernel_length or self.router.length)
-            for name in [n for n in result.fluxes if n in self.routed]:
-                past, values = state.routing.get(name), result.fluxes[name]
-                series[name] = self.router.route(values, kernel, past)
-                memory[name] = extend(values, past, self.router.length - 1)[values.shape[0] :]
+        series, memory = self.route(result.fluxes, parameters, layout, state.routing, kernel_length, downstream)
         for name, sources in self.derived.items():
             if all(source in series for source in sources):
                 series[name] = self.derive(name, series)
-        named = self.usual_outputs if outputs is None else outputs
+        named = [name for name in self.usual_outputs if name in series] if outputs is None else outputs
+        for name in named:
+            if name not in series:
+                raise StepError(
+                    f"'{name}' of {type(self).__name__} needs to know where the sites flow to",
+                    hint="give outlet_topo and areas, or ask for other outputs",
+                )
         return {name: series[name] for name in named}, ModelState(result.stores, memory)
+
+    def route(
+        self,
+        fluxes: Mapping[str, Tensor],
+        parameters: RawParameters,
+        layout: ParameterLayout,
+        history: Mapping[str, Tensor],
+        kernel_length: int | None = None,
+        downstream: Any = None,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Move the fluxes of the step in time, and between sites where a model does so.
+
+        Parameters
+        ----------
+        fluxes
+            Name to series [T, B].
+        parameters, layout
+            Where the parameters of the router are.
+        history
+            Name to the rows before the series.
+        kernel_length, downstream
+            As for `run`.
+
+        Returns
+        -------
+        series
+            Name to series, the unrouted ones included.
+        memory
+            Name to the rows that still influence the future.
+        """
+        series, memory = dict(fluxes), {}
+        series |= {f"{name}_no_rout": values for name, values in fluxes.items() if name in self.routed}
+        if self.router is not None:
+            length = min(kernel_length or self.router.length, self.router.length)
+            kernel = self.router.kernel(layout.scale_routing(parameters), length)
+            for name in [n for n in fluxes if n in self.routed]:
+                past, values = history.get(name), fluxes[name]
+                series[name] = self.router.route(values, kernel, past)
+                memory[name] = extend(values, past, self.router.length - 1)[values.shape[0] :]
+        return series, memory
 
     def derive(self, name: str, series: Mapping[str, Tensor]) -> Tensor:
         """Return a derived quantity [B] of a whole run, from the series [T, B] that ``derived`` names for it."""
@@ -346,12 +393,13 @@ class ProcessModel(StandaloneCall, nn.Module):
             For a name that is no output.
         """
         known = [declared.name for declared in (*self.fluxes, *self.states)]
-        known += [*(f"{name}_no_rout" for name in self.routed), *self.derived]
+        known += [*(f"{name}_no_rout" for name in self.routed), *self.derived, *self.gathered]
         needed: dict[str, None] = {}
         for name in self.usual_outputs if outputs is None else outputs:
             if name not in known:
                 raise StepError(f"{type(self).__name__} has no output '{name}'", hint=did_you_mean(name, known))
-            needed |= dict.fromkeys(self.derived.get(name) or (name.removesuffix("_no_rout"),))
+            sources = self.derived.get(name) or self.gathered.get(name) or (name.removesuffix("_no_rout"),)
+            needed |= dict.fromkeys(sources)
         return list(needed)
 
     def drop_dynamics(self, raw: RawParameters) -> RawParameters:

@@ -65,7 +65,6 @@ class StandaloneCall:
         if start:
             stores = self._spin_up(forcing[:start], attributes, raw[start - 1].window(0, start), state.stores)
             state = ModelState(stores, state.routing)
-        whole = self.routes_whole or self.router is None
         rows = max((tail.shape[0] for tail in state.routing.values()), default=0)
         series, final = self.run(
             forcing[start:],
@@ -74,7 +73,8 @@ class StandaloneCall:
             attributes=attributes,
             outputs=outputs,
             weights=x_dict.get("muwts"),
-            kernel_length=None if whole else min(steps - start + rows, self.router.length),
+            kernel_length=None if self.routes_whole else steps - start + rows,
+            downstream=self.read_downstream(x_dict),
         )
         # The published memory holds only rows that were simulated: their number sets the length of the hydrograph.
         known = {name: tail[max(tail.shape[0] - (steps - start + rows), 0) :] for name, tail in final.routing.items()}

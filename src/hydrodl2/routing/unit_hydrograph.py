@@ -34,3 +34,14 @@ class GammaUnitHydrograph(Router):
         theta = parameters["route_b"] + 0.5
         t = torch.arange(length, dtype=alpha.dtype, device=alpha.device)[:, None] + 0.5
         return torch.softmax((alpha - 1.0) * torch.log(t) - t / theta, dim=0)
+
+
+@routers.register("HourlyUnitHydrograph")
+class HourlyUnitHydrograph(GammaUnitHydrograph):
+    """The gamma unit hydrograph of hourly models, truncated at 72 hours."""
+
+    routing_parameters = (
+        Parameter("route_a", 0.0, 5.0, "-", "shape of the unit hydrograph, less 0.1"),
+        Parameter("route_b", 0.0, 12.0, "h", "scale of the unit hydrograph, less 0.5 h"),
+    )
+    length = 72

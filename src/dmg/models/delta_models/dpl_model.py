@@ -36,6 +36,8 @@ class Window:
         Hidden state of the network after the last step.
     weights
         Component weights of the total flow, if there are any.
+    downstream
+        Where the sites flow to, if the model gathers them.
     """
 
     forcing: Tensor
@@ -44,6 +46,7 @@ class Window:
     start: ModelState
     memory: Any = None
     weights: Tensor | None = None
+    downstream: Any = None
 
 
 @delta_models.register("DplModel")
@@ -96,9 +99,10 @@ class DplModel(nn.Module):
             nn_model = load_nn_model(config, phy_model, device=device)
         self.phy_model = phy_model.to(device)
         self.nn_model = nn_model.to(device)
-        if getattr(nn_model, "bounded", False) and isinstance(phy_model, ProcessModel):
-            # The network ends in a logistic, so the process model must not apply a second one.
-            phy_model.layout = replace(phy_model.layout, link="identity")
+        if isinstance(phy_model, ProcessModel):
+            # One logistic between network and bounds: that of a network which ends in one, or else the model's.
+            link = "identity" if getattr(nn_model, "bounded", False) else "logistic"
+            phy_model.layout = replace(phy_model.layout, link=link)
 
     def forward(
         self,
@@ -201,6 +205,7 @@ class DplModel(nn.Module):
         if static not in STATIC_CONVENTIONS:
             raise ConfigError(f"static is '{static}'", hint=f"choose one of {', '.join(STATIC_CONVENTIONS)}")
         forcing, attributes = model.read_forcing(data_dict), model.read_attributes(data_dict)
+        downstream = model.read_downstream(data_dict)
         steps, sites = forcing.shape[:2]
         warmup = model.warmup if state is None else 0
         if warmup >= steps:
@@ -218,10 +223,18 @@ class DplModel(nn.Module):
         if warmup:
             with torch.no_grad():
                 wanted = [name for name in model.routed if name in model.fluxes_of(outputs)]
+                if downstream is not None:
+                    wanted += [name for name in model.gathered if outputs is None or name in outputs]
                 _, process = model.run(
-                    forcing[:warmup], raw.window(0, warmup), process, attributes=attributes, outputs=wanted
+                    forcing[:warmup],
+                    raw.window(0, warmup),
+                    process,
+                    attributes=attributes,
+                    outputs=wanted,
+                    downstream=downstream,
                 )
-        return Window(forcing[warmup:], attributes, raw.window(warmup, steps), process, memory, data_dict.get("muwts"))
+        rest, weights = raw.window(warmup, steps), data_dict.get("muwts")
+        return Window(forcing[warmup:], attributes, rest, process, memory, weights, downstream)
 
     def run_window(self, window: Window, outputs: Sequence[str] | None = None) -> tuple[dict[str, Tensor], DeltaState]:
         """Run the process model over a window; returns what ``run`` does."""
@@ -233,6 +246,7 @@ class DplModel(nn.Module):
             attributes=window.attributes,
             outputs=outputs,
             weights=window.weights,
+            downstream=window.downstream,
         )
         result = {name: values if name in model.derived else values[..., None] for name, values in series.items()}
         return result, DeltaState(window.memory, window.raw.static, process)
@@ -266,11 +280,11 @@ class DplModel(nn.Module):
         if hasattr(network, "raw_parameters"):
             return dict.fromkeys(static_steps, network.raw_parameters(data_dict, layout)), None
         if len(getattr(network, "inputs", ())) > 1:
-            series, attributes = (data_dict[key] for key in network.inputs)
+            given = [data_dict[key] for key in network.inputs]
             if not hasattr(network, "static"):
-                return dict.fromkeys(static_steps, layout.join(network(series, attributes))), None
-            hidden, memory = network.features(series, memory)
-            raw = layout.join((network.head(hidden), network.static(attributes)))
+                return dict.fromkeys(static_steps, layout.join(network(*given))), None
+            hidden, memory = network.features(given[0], memory)
+            raw = layout.join((network.head(hidden), network.static(given[1])))
             return dict.fromkeys(static_steps, raw), memory
         if not hasattr(network, "features"):
             return self.phy_model.split(network(data_dict["xc_nn_norm"]), static_steps), None

@@ -26,6 +26,7 @@ class AnnModel(BaseNetwork):
         Probability that a hidden value is dropped in training.
     """
 
+    bounded = True
     config_keys: ClassVar[dict[str, tuple[str, ...]]] = {
         "hidden_size": ("hidden_size", "mlp_hidden_size"),
         "dr": ("dropout", "mlp_dropout"),

@@ -25,6 +25,8 @@ class BaseNetwork(nn.Module):
         "hidden_size": ("hidden_size",),
         "dr": ("dropout",),
     }
+    #: Whether the outputs are in (0, 1), so that a process model applies no logistic to them.
+    bounded: bool = False
     #: Keys of ``model.nn`` that only this network knows; the configuration refuses others.
     options: ClassVar[tuple[str, ...]] = ()
 

@@ -118,6 +118,7 @@ class LstmModel(BaseNetwork):
         super().__init__()
         self.nx, self.ny, self.hidden_size = nx, ny, hidden_size
         self.dpl, self.cache_states, self.do_drop_mc = dpl, cache_states, False
+        self.bounded = dpl
         self.linear_in = nn.Linear(nx, hidden_size)
         self.lstm = DropConnectLstm(hidden_size, hidden_size, check_dropout(dr, "LstmModel"))
         self.linear_out = nn.Linear(hidden_size, ny)

@@ -35,6 +35,7 @@ class LstmMlpModel(BaseNetwork):
     differentiable physics-informed machine learning. Water Resources Research 61, e2024WR038928.
     """
 
+    bounded = True
     inputs: ClassVar[tuple[str, ...]] = ("xc_nn_norm", "c_nn_norm")
     config_keys: ClassVar[dict[str, tuple[str, ...]]] = {
         "hiddeninv1": ("lstm_hidden_size", "hidden_size"),

@@ -28,6 +28,7 @@ class LstmMlp2Model(BaseNetwork):
         Dropout of the LSTM and of the perceptrons.
     """
 
+    bounded = True
     inputs: ClassVar[tuple[str, ...]] = ("xc_nn_norm", "c_nn_norm", "c_path_norm")
     config_keys: ClassVar[dict[str, tuple[str, ...]]] = {
         "hiddeninv1": ("lstm_hidden_size", "hidden_size"),

@@ -36,6 +36,7 @@ class MlpModel(BaseNetwork):
         Numbers of inputs and outputs.
     """
 
+    bounded = True
     options: ClassVar[tuple[str, ...]] = ("activation",)
 
     def __init__(self, config: Mapping[str, Any], nx: int, ny: int) -> None:

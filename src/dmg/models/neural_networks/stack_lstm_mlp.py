@@ -34,6 +34,7 @@ class StackLstmMlpModel(BaseNetwork):
         result.
     """
 
+    bounded = True
     inputs: ClassVar[tuple[str, ...]] = ("xc_nn_norm_lof", "xc_nn_norm_hif", "c_nn_norm", "c_path_norm")
 
     def __init__(

@@ -10,6 +10,12 @@ FORCINGS = (
     Forcing("pet", "mm d-1", "potential evapotranspiration", 0.0, 8.0),
 )
 
+HOURLY_FORCINGS = (
+    Forcing("prcp", "mm h-1", "precipitation", 0.0, 8.0),
+    Forcing("tmean", "degC", "mean air temperature", -15.0, 25.0),
+    Forcing("pet", "mm h-1", "potential evapotranspiration", 0.0, 0.8),
+)
+
 UPSTREAM_AREA = Attribute("ac_all", "km2", "area that drains through the site, its own included", 20.0, 4000.0)
 ELEVATION = Attribute("elev_all", "m", "mean elevation", 0.0, 3500.0)
 

@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from dmg.engine import Ledger
+from dmg.engine import Ledger, ParameterLayout, RawParameters
 from dmg.engine.declare import Values
+from dmg.engine.router import extend
+from dmg.errors import StepError
 from dmg.registry import process_models
 from hydrodl2.models.hbv.declarations import (
     CAPILLARY,
@@ -22,25 +24,25 @@ from hydrodl2.models.hbv.declarations import (
     REGIONAL_FLOW,
     SHAPE_OF_EVAPOTRANSPIRATION,
     STORES,
-    UPSTREAM_AREA,
 )
 from hydrodl2.models.hbv.family import DailyHbv, daily_fluxes, daily_stores
 from hydrodl2.models.hbv.processes import regional_flow, snow_threshold, soil_wetness
 from hydrodl2.models.hbv.storages import capillary_rise, exchange, lower_zone, percolating_upper_zone, snow, soil
+from hydrodl2.models.hbv.unit_catchment import UnitCatchmentModel
+from hydrodl2.routing import Gauges
 
 
 @process_models.register("Hbv_2", "hbv_2")
-class Hbv_2(DailyHbv):
+class Hbv_2(UnitCatchmentModel, DailyHbv):
     """HBV 2.0: HBV 1.1p with regional flow by upstream area and a snow threshold by elevation.
-
-    Its network ends in a logistic: parameters come as dynamic and static values in [0, 1]. There is no spin-up of its
-    own: ``warmup`` steps are simulated with gradient and cut. Routing is off unless the configuration asks for it.
 
     Parameters
     ----------
     config
         Besides the options of `ProcessModel`: ``elev_threshold`` (true; false takes ``parTT`` at every elevation),
-        ``full_output`` (true; false computes streamflow and evapotranspiration only).
+        ``full_output`` (true; false computes streamflow and evapotranspiration only), ``gage_agg`` (false; true
+        returns streamflow and evapotranspiration of gauges, from ``outlet_topo`` [unit, gauge] and ``areas`` [unit],
+        the share of each unit in the area of its gauge; one hydrograph per gauge, of the weighted parameters).
     device
         As for `ProcessModel`.
 
@@ -51,21 +53,63 @@ class Hbv_2(DailyHbv):
     parameters = (*CORE, SHAPE_OF_EVAPOTRANSPIRATION, CAPILLARY, *REGIONAL)
     fluxes = (*FLUXES, CAPILLARY_RISE, REGIONAL_FLOW, FLOOR)
     ledger = Ledger(sources=("prcp", "regional_flow", "floor"), sinks=("AET_hydro", "streamflow"), stores=STORES)
-    link: ClassVar = "identity"
     routes_whole: ClassVar = True
-    options: ClassVar = ("elev_threshold", "full_output")
+    options: ClassVar = ("elev_threshold", "full_output", "gage_agg")
 
     def __init__(self, config: Mapping[str, Any] | None = None, device: torch.device | str | None = None) -> None:
-        config = {"routing": False} | {k: v for k, v in dict(config or {}).items() if v is not None}
-        self.elev_threshold = bool(config.get("elev_threshold", True))
-        self.full_output = bool(config.get("full_output", True))
-        self.attributes = (UPSTREAM_AREA, ELEVATION) if self.elev_threshold else (UPSTREAM_AREA,)
-        super().__init__(config | {"warmup_states": False}, device)
+        given = config or {}
+        self.elev_threshold = given.get("elev_threshold") is not False
+        self.full_output = given.get("full_output") is not False
+        self.gage_agg = bool(given.get("gage_agg"))
+        if not self.elev_threshold:
+            self.attributes = tuple(a for a in self.attributes if a is not ELEVATION)
+        super().__init__(config, device)
 
     @property
     def usual_outputs(self) -> list[str]:
         """Names that a run returns if it is not asked for others."""
-        return super().usual_outputs if self.full_output else ["streamflow", "AET_hydro"]
+        return super().usual_outputs if self.full_output and not self.gage_agg else ["streamflow", "AET_hydro"]
+
+    def read_downstream(self, x_dict: Mapping[str, Any]) -> Gauges | None:
+        """Return the gauges, if the model is to return what arrives there.
+
+        Raises
+        ------
+        StepError
+            If it is, and ``outlet_topo`` or ``areas`` is missing.
+        """
+        if not self.gage_agg:
+            return None
+        gauges = Gauges.read(x_dict, x_dict["x_phy"].shape[1], by_unit=True)
+        if gauges is None:
+            raise StepError(
+                "gage_agg asks for the streamflow of gauges, but there is no outlet_topo or no areas",
+                hint="give both, or set model.phy.gage_agg=false",
+            )
+        return gauges
+
+    def route(
+        self,
+        fluxes: Mapping[str, Tensor],
+        parameters: RawParameters,
+        layout: ParameterLayout,
+        history: Mapping[str, Tensor],
+        kernel_length: int | None = None,
+        downstream: Gauges | None = None,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Route the fluxes of units or, where gauges are given, their sums over the units of each gauge."""
+        if downstream is None:
+            return super().route(fluxes, parameters, layout, history, kernel_length)
+        series, memory = {name: downstream.total(values) for name, values in fluxes.items()}, {}
+        if self.router is not None:
+            of_units = layout.scale_routing(parameters)
+            kernel = self.router.kernel({n: downstream.total(v) for n, v in of_units.items()}, self.router.length)
+            for name in [n for n in fluxes if n in self.routed]:
+                past = history.get(name)
+                before = None if past is None else downstream.total(past)
+                series[name] = self.router.route(series[name], kernel, before)
+                memory[name] = extend(fluxes[name], past, self.router.length - 1)[fluxes[name].shape[0] :]
+        return series, memory
 
     def step(self, s: Values, x: Values, p: Values, dt: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """One day; see the class for the declaration."""

@@ -100,3 +100,27 @@ def regional_flow(area: Tensor, turning_area: Tensor, greatest: Tensor) -> Tenso
     growing = torch.clamp((area - turning_area) / 1000.0, -1.0, 1.0)
     fading = torch.exp(torch.clamp((2500.0 - area) / 50.0, -10.0, 0.0))
     return torch.where(area < 2500.0, growing, fading) * greatest
+
+
+def infiltration_capacity(soil: Tensor, field_capacity: Tensor, dry: Tensor, wet: Tensor, shape: Tensor) -> Tensor:
+    """Return the greatest rate at which water enters the soil [mm d-1]: ``dry`` F0 if it is dry, down to ``wet``."""
+    wetness = torch.clamp(soil / field_capacity, 0.0, 0.99)
+    return wet + (dry - wet) * (1.0 - wetness) ** shape
+
+
+def unsaturated_excess(water: Tensor, dry_share: Tensor, capacity: Tensor, shape: Tensor) -> Tensor:
+    """Return the infiltration excess [mm d-1] of an area whose capacities vary from point to point.
+
+    Parameters
+    ----------
+    water
+        Rain and melt [mm d-1].
+    dry_share
+        Share of the area that is not saturated [-].
+    capacity
+        Greatest infiltration capacity F0 [mm d-1].
+    shape
+        Exponent ALPHA of their distribution [-].
+    """
+    exceeded = torch.clamp((torch.relu(water) / capacity) ** (1.0 / shape), 0.0, 1.0)
+    return torch.relu(dry_share * (water * exceeded - capacity * exceeded ** (shape + 1.0) / (shape + 1.0)))

@@ -50,13 +50,13 @@ class Soil(NamedTuple):
 def soil(moisture: Tensor, gain: Tensor, pet: Tensor, p: Values, nearzero: float, dt: float) -> Soil:
     """Wet the soil, let it flow over above field capacity, and dry it; it never falls below ``nearzero``."""
     moisture = moisture + gain * dt
-    excess = torch.relu(moisture - p.parFC) / dt
-    moisture = moisture - excess * dt
+    excess = torch.relu(moisture - p.parFC)
+    moisture = moisture - excess
     factor = evaporation_factor(moisture, p.parFC, p.parLP, p.parBETAET)
-    evapotranspiration = torch.minimum(moisture, pet * factor * dt) / dt
-    dried = moisture - evapotranspiration * dt
+    evaporated = torch.minimum(moisture, pet * factor * dt)
+    dried = moisture - evaporated
     moisture = torch.clamp(dried, min=nearzero)
-    return Soil(moisture, excess, evapotranspiration, factor, (moisture - dried) / dt)
+    return Soil(moisture, excess / dt, evaporated / dt, factor, (moisture - dried) / dt)
 
 
 class Rise(NamedTuple):
@@ -74,10 +74,10 @@ def capillary_rise(moisture: Tensor, lower: Tensor, p: Values, nearzero: float, 
     Source: Song et al. (2024), https://doi.org/10.5194/hess-28-3051-2024.
     """
     deficit = 1.0 - torch.clamp(moisture / p.parFC, max=1.0)
-    rise = torch.minimum(lower, p.parC * lower * deficit * dt) / dt
-    wet, drained = moisture + rise * dt, lower - rise * dt
+    rise = torch.minimum(lower, p.parC * lower * deficit * dt)
+    wet, drained = moisture + rise, lower - rise
     moisture, lower = torch.clamp(wet, min=nearzero), torch.clamp(drained, min=nearzero)
-    return Rise(moisture, lower, rise, ((moisture - wet) + (lower - drained)) / dt)
+    return Rise(moisture, lower, rise / dt, ((moisture - wet) + (lower - drained)) / dt)
 
 
 class UpperZone(NamedTuple):
@@ -92,9 +92,10 @@ class UpperZone(NamedTuple):
 def percolating_upper_zone(storage: Tensor, inflow: Tensor, p: Values, dt: float) -> UpperZone:
     """Fill the upper zone, let it percolate, and drain it."""
     storage = storage + inflow * dt
-    percolation = torch.minimum(storage, p.parPERC * dt) / dt
-    storage, surface, interflow = upper_zone(storage - percolation * dt, p.parK0, p.parK1, p.parUZL, dt)
-    return UpperZone(storage, percolation, surface, interflow)
+    # In mm, as what is emptied elsewhere here: a rate times its step would not empty a storage to the last bit.
+    percolated = torch.minimum(storage, p.parPERC * dt)
+    storage, surface, interflow = upper_zone(storage - percolated, p.parK0, p.parK1, p.parUZL, dt)
+    return UpperZone(storage, percolated / dt, surface, interflow)
 
 
 class LowerZone(NamedTuple):

@@ -317,6 +317,7 @@ def _declared_units(config: Config) -> dict[str, str]:
     units: dict[str, str] = {}
     for name in config.model.phy.name if config.model.phy else ():
         model = process_models.get(name)
+        units |= getattr(model, "derived_units", {})
         for declared in (*getattr(model, "fluxes", ()), *getattr(model, "forcings", ())):
             if declared.unit:
                 units[declared.name] = declared.unit
