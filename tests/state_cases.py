@@ -18,11 +18,11 @@ from dmg.models.fingerprint import fingerprint, weights_digest
 from dmg.models.full_state import FullState
 from dmg.models.neural_networks import load_nn_model
 from dmg.registry import process_models
-from dmg.testing import draw_case
+from dmg.testing import draw_case, step_models
 
 # Both engines, routing, and the memory of every kind of network.
 KINDS = (("eager", "LstmModel"), ("fused", "LstmModel"), ("fused", "MinGruModel"), ("eager", "LstmMlpModel"))
-NAMES = [f"{name}-{engine}-{network}" for name in process_models.names() for engine, network in KINDS]
+NAMES = [f"{name}-{engine}-{network}" for name in step_models() for engine, network in KINDS]
 SITES = ["a", "b", "c"]
 STEPS, CUT, WARMUP = 40, 23, 6
 

@@ -16,7 +16,7 @@ from dmg.cli import main
 from dmg.engine import Budget, account
 from dmg.errors import RunError, StepError
 from dmg.registry import process_models
-from dmg.testing import draw_case
+from dmg.testing import draw_case, step_models
 from dmg.trainers import Trainer
 from hydrodl2.models.hbv.hbv import Hbv
 from hydrodl2.routing import GammaUnitHydrograph
@@ -26,7 +26,7 @@ RESIDUAL = 1e-9
 
 
 def with_ledger():
-    return [name for name in process_models.names() if process_models.get(name).ledger is not None]
+    return [name for name in step_models() if process_models.get(name).ledger is not None]
 
 
 @pytest.mark.parametrize("engine", ["eager", "fused"])

@@ -153,3 +153,8 @@ def test_readme_shows_what_it_prints(capsys):
     (shown,) = re.findall(r"```text\n(.*?)```", readme, flags=re.DOTALL)
     assert main(words.split()) == 0
     assert shown in capsys.readouterr().out
+
+
+def test_a_coupled_model_names_the_models_to_ask_for(capsys):
+    assert main(["engine", "Hbv_2_mts"]) != 0
+    assert "ask for Hbv_2, Hbv_2_hourly" in capsys.readouterr().err

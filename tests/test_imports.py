@@ -10,13 +10,16 @@ import pytest
 
 PUBLISHED = {
     "dmg": (
-        "ModelHandler __version__ calc data post utils loaders samplers criterion delta_models neural_networks "
-        "phy_models"
+        "ModelHandler MtsModelHandler __version__ calc data post utils loaders samplers criterion delta_models "
+        "neural_networks phy_models"
     ),
     "dmg.models.model_handler": "ModelHandler",
-    "dmg.models.delta_models": "DplModel",
+    "dmg.models.mts_model_handler": "MtsModelHandler",
+    "dmg.models.delta_models": "DplModel MtsDplModel",
     "dmg.models.wrappers.nn_model": "NnModel",
-    "dmg.models.neural_networks": "CudnnLstmModel LstmModel AnnModel AnnCloseModel MlpModel LstmMlpModel",
+    "dmg.models.neural_networks": (
+        "CudnnLstmModel LstmModel AnnModel AnnCloseModel MlpModel LstmMlpModel LstmMlp2Model StackLstmMlpModel"
+    ),
     "dmg.models.criterion": (
         "BaseCriterion MSELoss MseLoss KgeBatchLoss KgeNormBatchLoss NseBatchLoss NseLogBatchLoss NseSqrtBatchLoss "
         "NseTrendBatchLoss RmseCombLoss RmseLoss RangeBoundLoss"
@@ -26,12 +29,13 @@ PUBLISHED = {
     "dmg.core.calc": "Metrics",
     "dmg.core.calc.metrics": "Metrics",
     "dmg.core.data": "create_training_grid load_json txt_to_array loaders samplers",
-    "dmg.core.data.loaders": "BaseLoader HydroLoader",
-    "dmg.core.data.samplers": "BaseSampler HydroSampler",
+    "dmg.core.data.loaders": "BaseLoader HydroLoader MtsHydroLoader",
+    "dmg.core.data.samplers": "BaseSampler HydroSampler MtsHydroSampler",
     "dmg.core.post": "plot_hydrograph plot_cdf geoplot_single_metric print_metrics",
     "dmg.core.utils": (
         "import_data_loader import_data_sampler import_phy_model import_trainer initialize_config load_criterion "
-        "load_nn_model Dates print_config save_model set_randomseed format_resample_interval"
+        "load_nn_model Dates print_config save_model set_randomseed format_resample_interval reachability_matrix "
+        "PathWeightedAgg"
     ),
     "dmg.trainers": "Trainer",
     "dmg.trainers.base": "BaseTrainer",

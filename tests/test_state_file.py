@@ -20,7 +20,7 @@ from dmg.errors import DataError, RunError
 from dmg.models.fingerprint import fingerprint, first_difference
 from dmg.models.full_state import FullState
 from dmg.models.model_handler import ModelHandler
-from dmg.registry import process_models
+from dmg.testing import step_models
 from dmg.trainers import Trainer
 from hydrodl2.models.hbv.hbv import Hbv
 
@@ -197,4 +197,4 @@ def test_other_weights_are_noticed(trained, caplog):
 
 
 def test_every_registered_process_model_is_among_the_cases():
-    assert {name.split("-")[0] for name in NAMES} == set(process_models.names())
+    assert {name.split("-")[0] for name in NAMES} == set(step_models())

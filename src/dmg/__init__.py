@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dmg.models.delta_models import DplModel as DplModel
     from dmg.models.full_state import FullState as FullState
     from dmg.models.model_handler import ModelHandler as ModelHandler
+    from dmg.models.mts_model_handler import MtsModelHandler as MtsModelHandler
     from dmg.trainers import Trainer as Trainer
     from dmg.trainers import load_run as load_run
 
@@ -50,6 +51,7 @@ __getattr__, __dir__, __all__ = attach(
         "FullState": "dmg.models.full_state:FullState",
         "HydroLoader": "dmg.core.data.loaders:HydroLoader",
         "ModelHandler": "dmg.models.model_handler:ModelHandler",
+        "MtsModelHandler": "dmg.models.mts_model_handler:MtsModelHandler",
         "ProcessModel": "dmg.engine:ProcessModel",
         "Trainer": "dmg.trainers:Trainer",
         "as_config": "dmg.conf.config:as_config",

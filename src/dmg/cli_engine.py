@@ -31,12 +31,19 @@ def main(argv: Sequence[str]) -> int:
 
     import torch
 
+    from dmg.engine import ProcessModel
     from dmg.engine.describe import SOURCES, describe, source
     from dmg.registry import process_models
 
     if words.source is not None and words.source not in SOURCES:
         raise ConfigError(f"unknown form of source '{words.source}'", hint=did_you_mean(words.source, SOURCES))
     build = process_models.get(words.model)
+    if not issubclass(build, ProcessModel):
+        parts = ", ".join(getattr(build, "part_names", {}).values())
+        raise ConfigError(
+            f"{words.model} couples process models and has no step of its own",
+            hint=f"ask for {parts}" if parts else None,
+        )
     # The class gives the key of its dynamic parameters; another name may be an alias.
     model = build({"nmul": words.nmul, "dynamic_params": {build.__name__: words.dynamic}})
     dtype = getattr(torch, words.dtype)

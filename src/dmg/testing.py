@@ -21,6 +21,7 @@ from torch import Tensor
 
 from dmg.engine import ModelState, ProcessModel, RawParameters, simulate
 from dmg.engine.state import content
+from dmg.registry import process_models
 
 ENGINES = ("eager", "fused")
 # Greatest difference between engines, as a share of the greatest number of a tensor.
@@ -28,6 +29,12 @@ ENGINE_TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 
 # Raw network output that the link maps to the lower bound, the middle and the upper bound.
 _RAW_AT = {"logistic": (-30.0, 0.0, 30.0), "identity": (0.0, 0.5, 1.0)}
+
+
+def step_models() -> list[str]:
+    """Return the names of the registered process models that are a step: what couples several has laws of its own."""
+    found = {name: process_models.get(name) for name in process_models.names()}
+    return [name for name, model in found.items() if isinstance(model, type) and issubclass(model, ProcessModel)]
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ else happens: unknown keys and names (with the closest known one), wrong values,
 that an optimizer, scheduler or loss does not take.
 
 * `dmg config show [--config-name NAME] [key=value …]` prints the tree as a run would see it.
-* Packaged files: `default` (embedded sample), `camels_531`, `camels_531_mingru`; groups
-  `observations: sample | camels_531 | camels_671`.
+* Packaged files: `default` (embedded sample), `mts_hourly` (embedded hourly sample), `camels_531`, `camels_531_mingru`;
+  groups `observations: sample | sample_hourly | camels_531 | camels_671`.
 * Your own: `dmg --config-path DIR --config-name NAME`, or `dmg --config-name path/to/file.yaml`.
 * Paths start where the command is started. Dates are `YYYY/MM/DD`; both ends of a period belong to it.
 * In Python: `dmg.initialize_config(dict)` checks and completes a dict, `dmg.as_config(dict)` returns a typed object.

@@ -87,7 +87,7 @@ def _model(model: nn.Module) -> Fingerprint:
 def _process(model: nn.Module) -> Fingerprint:
     found: Fingerprint = {"class": type(model).__name__, "weights": _shapes(model)}
     if not isinstance(model, ProcessModel):
-        return found
+        return found | {part: _process(getattr(model, part)) for part in getattr(model, "part_names", ())}
     layout, router = model.layout, model.router
     supplied = {p.name for p in layout.parameters}
     return found | {

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dmg.core.utils.evaluating import evaluating
 from dmg.engine import Budget
+from dmg.errors import RunError
 from dmg.models.fingerprint import weights_digest
 from dmg.models.full_state import FullState
 from dmg.trainers.progress import progress
@@ -105,13 +106,15 @@ def simulate_sites(
         dataset = dataset.select(times=slice(start.first_step(_times(dataset)), None))
     n_sites = dataset.n_sites
     sites = list(dataset.sites) if dataset.sites is not None else [str(i) for i in range(n_sites)]
-    states, budgets = [], []
+    states, state_sites, budgets = [], [], []
     parts: dict[str, list[np.ndarray]] = {}
     with evaluating(model), progress(n_sites, description, unit="site") as bar:
         for begin in range(0, n_sites, batch_size):
             end = min(begin + batch_size, n_sites)
             batch = sampler.get_validation_sample(dataset, begin, end)
-            before = None if start is None else start.of(sites[begin:end], model.device)
+            at = _state_sites(batch, sites[begin:end])
+            before = None if start is None else start.of(at, model.device)
+            state_sites += at
             result = model(batch, state=before, static=static, outputs=outputs, whole_state=True, account=account)
             states.append(model.get_states())
             budgets.append({name: budget.map(Tensor.cpu) for name, budget in model.budget.items()})
@@ -127,9 +130,18 @@ def simulate_sites(
         units=_units(model, dataset, list(series)),
         static=static,
         outputs={label: n for m in result for n in result[m] if (label := _label(m, n, len(result))) in series},
-        state=FullState.join(states, sites, time=_times(dataset)[-1], step=_step(dataset, start), **made),
+        state=FullState.join(states, state_sites, time=_times(dataset)[-1], step=_step(dataset, start), **made),
         budgets={name: Budget.join([part[name] for part in budgets]) for name in budgets[0]},
     )
+
+
+def _state_sites(batch: Batch, sites: list[str]) -> list[str]:
+    """Return whose states the models have after a batch: those of the sites, or of the units that drain to them.
+
+    A unit above several gauges may be there several times, each time with the same state.
+    """
+    upstream = batch.get("upstream")
+    return sites if upstream is None else list(upstream.hourly.sites)
 
 
 def _named(result: dict[str, dict[str, Any]], batch: Batch, wanted: Sequence[str] | None) -> dict[str, np.ndarray]:
@@ -143,6 +155,12 @@ def _named(result: dict[str, dict[str, Any]], batch: Batch, wanted: Sequence[str
             values = tensor.detach()
             if values.ndim == 3:
                 values = values[..., 0]
+            if values.shape[-1] != batch.n_sites:
+                raise RunError(
+                    f"'{name}' has values of {values.shape[-1]} units, the results are those of {batch.n_sites} gauges",
+                    where="model.outputs",
+                    hint="call the model itself for series of units",
+                )
             if scale is not None and name in scale.names:
                 values = scale(values, name)
             found[_label(model_name, name, len(result))] = values.cpu().numpy()

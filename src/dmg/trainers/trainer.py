@@ -223,12 +223,13 @@ class Trainer(BaseTrainer):
         targets, more = list(config.train.target), config.model.outputs
         start = self._initial_state()
         runs: dict[str, Simulation] = {}
+        constant = all(getattr(m, "has_constant_statics", True) for m in self.model.models.values())
         for static in ("last", "held"):
-            if config.model.phy is None and runs:
-                # A network alone has no static parameters: both conventions are one.
+            if runs and constant:
+                # Without static parameters, or with such as follow from attributes, both conventions are one.
                 runs[static] = replace(runs["last"], static=static)
                 continue
-            main = static == config.model.static
+            main = constant or static == config.model.static
             wanted = list(dict.fromkeys([*targets, *more])) if main else targets
             runs[static] = self._simulate(data, config.test.batch_size, static, wanted, start, account=main)
         self.simulation = simulation = runs[config.model.static]

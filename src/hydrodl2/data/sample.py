@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dmg.errors import DataError
 from dmg.registry import samples
+from hydrodl2.data import sample_hourly  # the entry point of the samples names this module
 from hydrodl2.data.camels_names import CAMELS
 from hydrodl2.data.sample_attributes import climate_attributes, land_attributes
 from hydrodl2.data.sample_landscape import Landscape
 from hydrodl2.data.sample_parameters import draw_parameters
+from hydrodl2.data.sample_parts import NOISE, PREFIX, check_request, observe, site_names
 from hydrodl2.data.sample_weather import Weather, generate_weather
 
 if TYPE_CHECKING:
@@ -27,11 +28,7 @@ if TYPE_CHECKING:
 SPIN_UP = 730
 """Days of weather before the first one, so that the true stores are not those of a cold start."""
 
-NOISE = 0.05
-"""Standard deviation of the logarithm of the error of observed flow."""
-
-PREFIX = "true_"
-"""What the names of the true parameters begin with."""
+__all__ = ["generate_sample", "sample_hourly", "simulate_truth"]
 
 _SERIES = {
     "prcp": ("mm d-1", "precipitation"),
@@ -79,12 +76,8 @@ def generate_sample(
     DataError
         If the last day comes before the first, or there is no site.
     """
-    first, last = (np.datetime64(str(day).replace("/", "-"), "D") for day in (start, end))
-    if last < first:
-        raise DataError(f"the sample ends ({end}) before it begins ({start})", where="observations.sample")
-    if sites < 1:
-        raise DataError(f"a sample of {sites} sites is empty", where="observations.sample.sites")
-    return _generate(int(sites), str(first), str(last), int(seed), float(noise), bool(gaps)).copy(deep=True)
+    first, last = check_request(sites, start, end)
+    return _generate(int(sites), first, last, int(seed), float(noise), bool(gaps)).copy(deep=True)
 
 
 def simulate_truth(weather: Weather, parameters: dict[str, np.ndarray]) -> np.ndarray:
@@ -128,7 +121,7 @@ def _generate(sites: int, start: str, end: str, seed: int, noise: float, gaps: b
     flow = simulate_truth(weather, parameters)[SPIN_UP:]
     weather, days = weather.since(SPIN_UP), days[SPIN_UP:]
     attributes = climate_attributes(weather, days) | land_attributes(land, streams[3])
-    observed = _observe(flow, noise, gaps, streams[4])
+    observed = observe(flow, noise, gaps, streams[4])
 
     def series(values: np.ndarray, unit: str, text: str) -> Any:
         return ("time", "site"), values.astype(np.float32), {"units": unit, "long_name": text}
@@ -144,24 +137,11 @@ def _generate(sites: int, start: str, end: str, seed: int, noise: float, gaps: b
             parameters[name].astype(np.float32),
             {"units": unit, "long_name": f"true {text}"},
         )
-    width = max(3, len(str(sites)))
     return xr.Dataset(
         variables,
-        coords={"time": days.astype("datetime64[ns]"), "site": [f"S{i + 1:0{width}d}" for i in range(sites)]},
+        coords={"time": days.astype("datetime64[ns]"), "site": site_names(sites)},
         attrs={"title": "embedded sample of synthetic basins", "seed": seed, "noise": noise},
     )
-
-
-def _observe(flow: np.ndarray, noise: float, gaps: bool, rng: np.random.Generator) -> np.ndarray:
-    """Return the flow with a multiplicative error, and NaN in spells of about a month, one in three years."""
-    observed = flow * np.exp(noise * rng.standard_normal(flow.shape) - noise**2 / 2.0)
-    if not gaps:
-        return observed
-    steps, sites = flow.shape
-    for site, count in enumerate(rng.poisson(steps / 1095.0, sites)):
-        for begin, length in zip(rng.integers(0, steps, count), rng.geometric(1.0 / 30.0, count), strict=True):
-            observed[begin : begin + length, site] = np.nan
-    return observed
 
 
 def _parameter_texts() -> dict[str, tuple[str, str]]:

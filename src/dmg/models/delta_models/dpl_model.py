@@ -104,6 +104,11 @@ class DplModel(nn.Module):
             link = "identity" if getattr(nn_model, "bounded", False) else "logistic"
             phy_model.layout = replace(phy_model.layout, link=link)
 
+    @property
+    def has_constant_statics(self) -> bool:
+        """Whether static parameters follow from attributes, so that ``last`` and ``held`` are the same."""
+        return len(getattr(self.nn_model, "inputs", ())) > 1
+
     def forward(
         self,
         data_dict: Mapping[str, Any],

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from dmg.core.data.batch import Batch
+from dmg.core.data.gauge_network import GaugeNetwork
 from dmg.core.data.holdout import mark_holdout
 from dmg.core.data.loaders.base import BaseLoader
 from dmg.core.data.loaders.hydro_loader import HydroLoader
-from dmg.core.data.river_network import RiverNetwork
 from dmg.core.data.upstream import HOURS, Upstream
 from dmg.core.utils.path_weighted_agg import PathWeightedAgg
 from dmg.core.utils.reachability import positions
@@ -71,15 +71,15 @@ class MtsHydroLoader(BaseLoader):
         hourly = _changed(config, model={"warmup": lead})
         if config.observations.topology_path is None:
             self.hourly = HydroLoader(hourly, test_split, holdout_index=holdout_index, **given)
-            self.network = RiverNetwork.lumped(self.hourly.sites)
+            self.network = GaugeNetwork.lumped(self.hourly.sites)
             self.holdout = self.hourly.holdout
         else:
             everywhere = HydroLoader(_changed(hourly, test={"holdout_sites": None}), test_split, **given)
-            self.network = RiverNetwork.read(config.observations.topology_path, everywhere.sites)
+            self.network = GaugeNetwork.read(config.observations.topology_path, everywhere.sites)
             self.holdout, spared = self._spare_gauges()
             held = {"holdout_sites": spared or None}
             self.hourly = HydroLoader(_changed(hourly, test=held), test_split, **given) if spared else everywhere
-        self.sites = list(self.network.gauges)
+        self.sites, self.data = list(self.network.gauges), self.hourly.data
         _require_hours(self.hourly.data.times, self.hourly.data.where)
         days = _changed(
             config,

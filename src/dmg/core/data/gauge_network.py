@@ -16,7 +16,7 @@ FORM = "{nodes: [unit, …], edges: [[unit, next downstream], …], gage_hf: {ga
 
 
 @dataclass(frozen=True)
-class RiverNetwork:
+class GaugeNetwork:
     """A river network over the sites of a data set.
 
     Parameters
@@ -34,12 +34,12 @@ class RiverNetwork:
     gauges: dict[str, str]
 
     @classmethod
-    def lumped(cls, sites: Sequence[str]) -> RiverNetwork:
+    def lumped(cls, sites: Sequence[str]) -> GaugeNetwork:
         """Return the network in which every site is a basin with a gauge of its own."""
         return cls(list(sites), [], {site: site for site in sites})
 
     @classmethod
-    def read(cls, path: str | Path, sites: Sequence[str]) -> RiverNetwork:
+    def read(cls, path: str | Path, sites: Sequence[str]) -> GaugeNetwork:
         """Read a network from JSON, in the published form.
 
         Raises
