@@ -5,6 +5,8 @@ import pytest
 import torch
 from small_mts import UNITS, hourly_store, mts_config
 
+from dmg import as_config
+from dmg.conf.compose import compose
 from dmg.core.data.loaders import MtsHydroLoader
 from dmg.core.data.samplers import MtsHydroSampler
 from dmg.errors import ConfigError, DataError
@@ -137,10 +139,6 @@ def test_data_that_do_not_fit_are_refused(tmp_path):
         MtsHydroLoader(mts_config(tmp_path, daily))
     with pytest.raises(DataError, match="not longer than 45 days and 24 hours"):
         _ = MtsHydroLoader(mts_config(tmp_path, hourly_store(), model__phy__lof_model={"warmup": 45})).eval_dataset
-    with pytest.raises(ConfigError, match="begins at midnight"):
-        MtsHydroSampler(mts_config(tmp_path, model__warmup=30))
-    with pytest.raises(ConfigError, match="models of days and hours"):
-        MtsHydroLoader(mts_config(tmp_path, model__phy={"name": ["Hbv"], "forcings": ["prcp", "tmean", "pet"]}))
     config = mts_config(tmp_path, network=True)
     (tmp_path / "network.json").write_text('{"edges": [["a", "x"]], "gage_hf": {"g": "a"}}')
     with pytest.raises(DataError, match="no unit 'x'"):
@@ -148,3 +146,32 @@ def test_data_that_do_not_fit_are_refused(tmp_path):
     (tmp_path / "network.json").write_text("[]")
     with pytest.raises(DataError, match=r"not a river network[\s\S]*gage_hf"):
         MtsHydroLoader(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"model__warmup": 30}, "model.warmup: 30 hours are no whole days"),
+        ({"train__stride": 25}, "train.stride: 25 hours are no whole days"),
+        ({"data_loader": "HydroLoader"}, "data_loader: HydroLoader does not go with Hbv_2_mts"),
+        ({"data_sampler": "HydroSampler"}, "set data_sampler=MtsHydroSampler"),
+        ({"model__nn__name": "LstmModel"}, "set model.nn.name=StackLstmMlpModel"),
+        (
+            {"model__phy": {"name": ["Hbv"], "forcings": ["prcp", "tmean", "pet"]}},
+            "MtsHydroLoader does not go with Hbv, which has one time step",
+        ),
+        ({"model__phy__lof_model": {"warm": 3}}, "unknown key 'model.phy.lof_model.warm'"),
+        ({"model__phy__lof_model": {"handover": "cut"}}, "model.phy.lof_model.handover"),
+        ({"model__nn__hif_model": {"hidden": 3}}, "unknown key 'model.nn.hif_model.hidden'"),
+    ],
+)
+def test_configurations_that_do_not_fit_are_refused(tmp_path, changes, text):
+    with pytest.raises(ConfigError) as caught:
+        as_config(mts_config(tmp_path, **changes))
+    assert text in str(caught.value)
+
+
+def test_the_packaged_configuration_is_valid():
+    config = as_config(compose("mts_hourly"))
+    assert config.model.phy.lof_model.warmup == 365
+    assert config.train.stride == 24

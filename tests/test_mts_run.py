@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from small_mts import mts_config
+from small_mts import hourly_store, mts_config
 from small_run import no_plots  # noqa: F401 (a fixture that every test here takes)
 
 from dmg import MtsModelHandler, load_run
+from dmg.cli import main
 from dmg.core.data.loaders import MtsHydroLoader
 from dmg.core.data.samplers import MtsHydroSampler
 from dmg.models.delta_models import MtsDplModel
@@ -112,3 +113,40 @@ def test_a_simulation_goes_on_where_a_test_ended(tmp_path):
     whole = Trainer(config | long).inference()["streamflow"]
     assert on.shape == (5 * 24, 2, 1)
     np.testing.assert_allclose(on, whole[-len(on) :], rtol=1e-5, atol=1e-7)
+
+
+def test_the_published_call_takes_series_of_both_time_steps(coupled):
+    handler, data, _ = coupled
+    model, upstream = handler.models["Hbv_2_mts"], data["upstream"]
+    hours, days = upstream.hourly, upstream.daily.select(times=slice(0, upstream.days))
+    published = {
+        "x_phy_lof": days["x_phy"],
+        "x_phy_hif": hours["x_phy"],
+        "xc_nn_norm_lof": days["xc_nn_norm"],
+        "xc_nn_norm_hif": hours["xc_nn_norm"],
+        "c_nn_norm": hours["c_nn_norm"],
+        "c_path_norm": upstream.paths,
+        "outlet_topo": upstream.outlet_topo,
+        **{key: hours[key] for key in ("ac_all", "elev_all", "areas")},
+    }
+    out = model(published, eval=True)
+    assert out["Qs"].shape == (data.n_times, 4, 1)
+    ours = model(data, eval=True)["streamflow"]
+    torch.testing.assert_close(out["streamflow"][-len(ours) :], ours, rtol=1e-5, atol=1e-7)
+
+
+def test_a_trained_run_predicts_for_other_hours(tmp_path):
+    Trainer(mts_config(tmp_path)).train()
+    store = hourly_store(begin="2005-03-01T00")
+    found = load_run(tmp_path / "out").predict(store)
+    # Five days and 24 hours of 40 days spin the models up.
+    assert found["streamflow"].shape == (34 * 24, 4)
+    assert found["time"].values[0] == np.datetime64("2005-03-07")
+    assert np.isfinite(found["streamflow"]).all()
+
+
+@pytest.mark.slow
+def test_the_packaged_run_works_from_the_command_line(tmp_path):
+    words = ["train.epochs=1", "train.iterations=2", "observations.sample.sites=3", "device=cpu"]
+    assert main(["--config-name", "mts_hourly", f"output_dir={tmp_path}/run", *words]) == 0
+    assert (tmp_path / "run/metrics.json").is_file()

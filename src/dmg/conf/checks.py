@@ -9,7 +9,7 @@ from dmg.conf.explain import join
 from dmg.conf.period import format_date, parse_date
 from dmg.conf.plugins import plugin_problems
 from dmg.errors import did_you_mean
-from dmg.registry import samples
+from dmg.registry import loaders, networks, process_models, samplers, samples
 
 if TYPE_CHECKING:
     from dmg.conf.config import Config
@@ -31,6 +31,7 @@ def check(config: Config) -> None:
         *_variables(config),
         *_flow_regime(config),
         *plugin_problems(config),
+        *_two_time_steps(config),
     ]
     if problems:
         raise join(problems)
@@ -90,6 +91,33 @@ def _window(config: Config) -> list[Problem]:
             "shorten model.rho or model.warmup, or lengthen train.start_time … train.end_time",
         )
     ]
+
+
+def _two_time_steps(config: Config) -> list[Problem]:
+    """A process model of days and hours needs data, windows and a network of both, and the other way round."""
+    phy = config.model.phy
+    coupled = phy is not None and any(
+        hasattr(process_models.get(n), "part_names") for n in phy.name if n in process_models
+    )
+    wanted = (
+        ("data_loader", loaders, config.data_loader, "MtsHydroLoader"),
+        ("data_sampler", samplers, config.data_sampler, "MtsHydroSampler"),
+        ("model.nn.name", networks, config.model.nn.name, "StackLstmMlpModel"),
+    )
+    problems: list[Problem] = []
+    for key, registry, name, fitting in wanted:
+        if name in registry and getattr(registry.get(name), "two_time_steps", False) != coupled:
+            what = "runs days and hours" if coupled else "has one time step"
+            model = ", ".join(phy.name) if phy else "a network alone"
+            hint = f"set {key}={fitting}" if coupled else "name a process model such as Hbv_2_mts"
+            problems.append((f"{key}: {name} does not go with {model}, which {what}", hint))
+    if coupled:
+        problems += [
+            (f"{key}: {hours} hours are no whole days, and a window begins at midnight", "give a multiple of 24")
+            for key, hours in (("model.warmup", config.model.warmup), ("train.stride", config.train.stride or 0))
+            if hours % 24
+        ]
+    return problems
 
 
 def _flow_regime(config: Config) -> list[Problem]:

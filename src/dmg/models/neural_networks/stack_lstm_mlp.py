@@ -35,6 +35,7 @@ class StackLstmMlpModel(BaseNetwork):
     """
 
     bounded = True
+    two_time_steps: ClassVar = True
     inputs: ClassVar[tuple[str, ...]] = ("xc_nn_norm_lof", "xc_nn_norm_hif", "c_nn_norm", "c_path_norm")
 
     def __init__(

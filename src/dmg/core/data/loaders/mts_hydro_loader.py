@@ -44,6 +44,8 @@ class MtsHydroLoader(BaseLoader):
         As for `HydroLoader`. Held-out sites are gauges.
     """
 
+    two_time_steps = True
+
     def __init__(
         self,
         config: Any,
@@ -57,13 +59,6 @@ class MtsHydroLoader(BaseLoader):
 
         self.config = config = as_config(config)
         phy = config.model.phy
-        parts = getattr(process_models.get(phy.name[0]), "part_names", None) if phy else None
-        if parts is None:
-            raise ConfigError(
-                "MtsHydroLoader is for models of days and hours",
-                where="model.phy.name",
-                hint="name such a model (Hbv_2_mts), or take data_loader=HydroLoader",
-            )
         low = phy.lof_model or PhyPart()
         self.days = low.warmup
         lead = config.model.warmup + HOURS * self.days
@@ -77,17 +72,18 @@ class MtsHydroLoader(BaseLoader):
             everywhere = HydroLoader(_changed(hourly, test={"holdout_sites": None}), test_split, **given)
             self.network = GaugeNetwork.read(config.observations.topology_path, everywhere.sites)
             self.holdout, spared = self._spare_gauges()
-            held = {"holdout_sites": spared or None}
-            self.hourly = HydroLoader(_changed(hourly, test=held), test_split, **given) if spared else everywhere
+            self.hourly = everywhere
+            if spared:
+                self.hourly = HydroLoader(_changed(hourly, test={"holdout_sites": spared}), test_split, **given)
         self.sites, self.data = list(self.network.gauges), self.hourly.data
         _require_hours(self.hourly.data.times, self.hourly.data.where)
+        held = [site for site, out in zip(self.hourly.sites, self.hourly.holdout, strict=True) if out]
+        daily = process_models.get(phy.name[0]).part_names["lof_model"]
         days = _changed(
             config,
-            model={"warmup": lead // HOURS, "phy": phy.model_copy(update={"name": low.name or [parts["lof_model"]]})},
+            model={"warmup": lead // HOURS, "phy": phy.model_copy(update={"name": low.name or [daily]})},
             observations={"max_gap": config.observations.max_gap // HOURS},
-            test={
-                "holdout_sites": [s for s, h in zip(self.hourly.sites, self.hourly.holdout, strict=True) if h] or None
-            },
+            test={"holdout_sites": held or None, "type": "temporal", "holdout_index": None},
             model_dir=_below(config.model_dir),
             pretrained_model_dir=_below(config.pretrained_model_dir),
         )

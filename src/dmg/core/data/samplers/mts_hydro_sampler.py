@@ -11,7 +11,6 @@ from torch import Tensor
 from dmg.core.data.batch import Batch
 from dmg.core.data.samplers.hydro_sampler import HydroSampler, gather_windows
 from dmg.core.data.upstream import HOURS, Upstream
-from dmg.errors import ConfigError
 from dmg.registry import samplers
 
 
@@ -25,20 +24,11 @@ class MtsHydroSampler(HydroSampler):
     Parameters
     ----------
     config
-        As for `HydroSampler`; ``model.warmup``, ``model.rho`` in hours, ``train.stride`` in whole days of hours.
+        As for `HydroSampler`; ``model.rho`` in hours, ``model.warmup`` and ``train.stride`` in hours of whole days.
     """
 
     default_stride = HOURS
-
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        for key, hours in (("train.stride", self.stride), ("model.warmup", self.warmup)):
-            if hours % HOURS:
-                raise ConfigError(
-                    f"{key} is {hours} hours",
-                    where=key,
-                    hint=f"a window begins at midnight: give a multiple of {HOURS}",
-                )
+    two_time_steps = True
 
     def _gather(
         self, dataset: Mapping[str, Any], sites: np.ndarray, starts: np.ndarray, target: Tensor, rho: int
