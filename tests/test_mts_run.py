@@ -39,6 +39,10 @@ def test_training_learns_from_the_flow_at_gauges(tmp_path, network):
     scored = json.loads((tmp_path / "out/metrics.json").read_text())
     assert scored["period"] == ["2001-01-26T00:00", "2001-02-08T23:00"]
     assert scored["units"] == {"streamflow": "mm/h"}
+    budget = scored["budget"]["Hbv_2_mts"]
+    assert budget["sites"] == ["a", "b", "c", "d"]
+    # Rounding in float64, of two weeks taken as a year.
+    assert abs(budget["greatest_residual"]["value"]) < 1e-8
     run = load_run(tmp_path / "out")
     assert run.simulation["streamflow"].shape == (14 * 24, gauges)
     np.testing.assert_array_equal(run.simulation["time"][0], np.datetime64("2001-01-26"))

@@ -109,11 +109,14 @@ class SiteBudget:
 
 
 def site_budgets(simulation: Simulation) -> list[SiteBudget]:
-    """Return the budgets of a simulation that was asked for them; none for models that declare no ledger."""
+    """Return the budgets of a simulation that was asked for them; none for models that declare no ledger.
+
+    They are those of the sites whose states the simulation has: of units, where the results are those of gauges.
+    """
     times = simulation.times
     step = (times[1] - times[0]) if len(times) > 1 else simulation.state.step
     return [
-        SiteBudget(name, simulation.sites, (times[0], times[-1]), float(budget.steps * step / YEAR), budget)
+        SiteBudget(name, simulation.state.sites, (times[0], times[-1]), float(budget.steps * step / YEAR), budget)
         for name, budget in simulation.budgets.items()
     ]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dmg.core.data.upstream import Upstream
 from dmg.core.utils.evaluating import evaluating
-from dmg.engine import ModelState, RawParameters
+from dmg.engine import Budget, ModelState, RawParameters, account
 from dmg.errors import StepError
 from dmg.models.delta_models.delta_state import DeltaState
 from dmg.models.delta_models.dpl_model import DplModel, Window
@@ -96,9 +96,16 @@ class MtsDplModel(DplModel):
         StepError
             If there are not the days, or not more hours, than the warm-up takes.
         """
-        # Those at gauges: a series of the units has another number of columns.
-        outputs = list(self.phy_model.hif_model.gathered) if outputs is None else outputs
         return self.run_window(self.window(data_dict, state, static=static, outputs=outputs), outputs)
+
+    def run_window(self, window: Window, outputs: Sequence[str] | None = None) -> tuple[dict[str, Tensor], DeltaState]:
+        """Run the hours of a window; returns what ``run`` does."""
+        # Those at gauges: a series of the units has another number of columns.
+        return super().run_window(window, list(self.phy_model.hif_model.gathered) if outputs is None else outputs)
+
+    def budget(self, window: Window) -> Budget:
+        """Return the budget of the hours of a window, recomputed in float64, per unit."""
+        return account(self.phy_model.hif_model, window.forcing, window.raw, window.start, attributes=window.attributes)
 
     def window(
         self,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dmg.engine import ModelState, ProcessModel, RawParameters, simulate
+from dmg.engine import Ledger, ModelState, ProcessModel, RawParameters, simulate
 from dmg.errors import StepError
 from dmg.registry import process_models
 from hydrodl2.models.hbv.hbv_2_hourly import Hbv_2_hourly
@@ -62,6 +62,11 @@ class Hbv_2_mts(nn.Module):
         self.temporal_chunk = high.get("simulate_temporal_chunk_size")
         self._states: tuple[ModelState, ModelState] | None = None
         self._check()
+
+    @property
+    def ledger(self) -> Ledger:
+        """The budget of the hours."""
+        return self.hif_model.ledger
 
     @property
     def learnable_param_count(self) -> int:
