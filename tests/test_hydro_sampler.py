@@ -55,6 +55,12 @@ def test_every_legal_start_is_drawn_the_last_one_included(config, dataset):
     assert sorted(set(starts.tolist())) == list(range(WARMUP, STEPS - RHO + 1))
 
 
+def test_a_stride_leaves_out_the_starts_between(config, dataset):
+    config["train"]["stride"] = 7
+    starts = torch.cat([b["target"][0, :, 0] % 100 for b in draw(HydroSampler(config), dataset)])
+    assert sorted(set(starts.tolist())) == list(range(WARMUP, STEPS - RHO + 1, 7))
+
+
 def test_starts_and_sites_are_drawn_evenly(config, dataset):
     batches = draw(HydroSampler(config), dataset, 400)
     starts = torch.cat([b["target"][0, :, 0] % 100 for b in batches]).long().numpy() - WARMUP

@@ -101,6 +101,17 @@ def test_the_network_of_the_days_is_trained(tmp_path, handover):
     assert network.hif_model.ann2.h2o.weight.grad.abs().sum() > 0
 
 
+def test_dropout_leaves_days_and_hours_the_same_static_parameters(tmp_path, monkeypatch):
+    config = mts_config(tmp_path, model__nn__dropout=0.5)
+    handler, data = MtsModelHandler(config).train(), MtsHydroLoader(config).train_dataset
+    model, seen = handler.models["Hbv_2_mts"], []
+    fill = model.phy_model.fill
+    monkeypatch.setattr(model.phy_model, "fill", lambda x, raw, a: seen.append(raw.static) or fill(x, raw, a))
+    batch = MtsHydroSampler(config).get_training_sample(data, data.n_sites, data.n_times)
+    hours = model.window(batch).raw.static
+    torch.testing.assert_close(hours[:, : seen[0].shape[1]], seen[0], rtol=0, atol=0)
+
+
 def test_a_simulation_goes_on_where_a_test_ended(tmp_path):
     early = {"start_time": "2001/01/26", "end_time": "2001/01/31", "batch_size": 1}
     config = mts_config(tmp_path, network=True, test=early, cache_states=True)

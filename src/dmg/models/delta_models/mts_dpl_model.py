@@ -131,8 +131,10 @@ class MtsDplModel(DplModel):
                 f"the window has {steps} hours, the warm-up takes {warmup} of them",
                 hint="give a longer window or a shorter model.warmup",
             )
-        memory, process = (state.network, state.process) if state else self._run_days(upstream)
-        raw, memory = self._parameters_of_hours(upstream, memory)
+        # Once for days and hours: dropout would make two of what is one.
+        low = self.nn_model.lof_model.ann(hours["c_nn_norm"])
+        memory, process = (state.network, state.process) if state else self._run_days(upstream, low)
+        raw, memory = self._parameters_of_hours(upstream, low, memory)
         raw = model.hif_model.drop_dynamics(raw)
         areas = hours["areas"] if "areas" in hours else forcing.new_ones(forcing.shape[1])
         river = {"x_phy": forcing, "areas": areas, "outlet_topo": upstream.outlet_topo}
@@ -150,10 +152,11 @@ class MtsDplModel(DplModel):
         with evaluating(self):
             days = upstream.daily.select(times=slice(0, upstream.days))
             _, memory = self.nn_model.run_low(days["xc_nn_norm"])
-            raw, _ = self._parameters_of_hours(upstream, memory)
+            low = self.nn_model.lof_model.ann(upstream.hourly["c_nn_norm"])
+            raw, _ = self._parameters_of_hours(upstream, low, memory)
             return self.phy_model.hif_model.physical_parameters(raw)
 
-    def _run_days(self, upstream: Upstream) -> tuple[Any, ModelState]:
+    def _run_days(self, upstream: Upstream, static: Tensor) -> tuple[Any, ModelState]:
         """Return the memory of the network and the state of the process model with which the hours start."""
         days = upstream.daily.select(times=slice(0, upstream.days))
         if days.n_times < upstream.days:
@@ -163,11 +166,11 @@ class MtsDplModel(DplModel):
             )
         low = self.phy_model.lof_model
         dynamic, memory = self.nn_model.run_low(days["xc_nn_norm"])
-        raw = low.drop_dynamics(RawParameters(dynamic, self.nn_model.lof_model.ann(days["c_nn_norm"])))
+        raw = low.drop_dynamics(RawParameters(dynamic, static))
         return memory, self.phy_model.fill(low.read_forcing(days), raw, low.read_attributes(days))
 
-    def _parameters_of_hours(self, upstream: Upstream, memory: Any) -> tuple[RawParameters, Any]:
-        network, attributes = self.nn_model, upstream.hourly["c_nn_norm"]
-        dynamic, memory = network.run_high(upstream.hourly["xc_nn_norm"], memory)
-        static = self.phy_model.shared_static(network.lof_model.ann(attributes), network.hif_model.ann1(attributes))
-        return RawParameters(dynamic, static, paths=network.hif_model.ann2(upstream.paths)), memory
+    def _parameters_of_hours(self, upstream: Upstream, low: Tensor, memory: Any) -> tuple[RawParameters, Any]:
+        network, hours = self.nn_model.hif_model, upstream.hourly
+        dynamic, memory = self.nn_model.run_high(hours["xc_nn_norm"], memory)
+        static = self.phy_model.shared_static(low, network.ann1(hours["c_nn_norm"]))
+        return RawParameters(dynamic, static, paths=network.ann2(upstream.paths)), memory

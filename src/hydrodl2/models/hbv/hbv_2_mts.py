@@ -64,6 +64,11 @@ class Hbv_2_mts(nn.Module):
         self._check()
 
     @property
+    def parameter_bounds(self) -> dict[str, list[float]]:
+        """Bounds by name of the parameters of the hours."""
+        return self.hif_model.parameter_bounds
+
+    @property
     def ledger(self) -> Ledger:
         """The budget of the hours."""
         return self.hif_model.ledger
