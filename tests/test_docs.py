@@ -11,6 +11,7 @@ import xarray as xr
 
 from dmg.cli import main
 from dmg.conf.compose import check_key, compose
+from dmg.conf.experiment import Experiment, read_experiment
 from hydrodl2.data.sample import generate_sample
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +38,13 @@ def commands():
 def test_commands_use_keys_and_files_that_exist(words):
     overrides = [word for word in words if "=" in word]
     for override in overrides:
-        check_key(override.partition("=")[0])
+        key, _, value = override.partition("=")
+        if key == "experiment":
+            read_experiment(value)
+        elif key.startswith("experiment."):
+            check_key(key.removeprefix("experiment."), Experiment)
+        else:
+            check_key(key)
     rest = [word for word in words if "=" not in word]
     assert rest[:1] in ([], ["--config-name"], ["--version"])
     if rest[:1] == ["--config-name"] and not rest[1].endswith(".yaml"):

@@ -171,7 +171,7 @@ def test_table_and_figures(place, capsys):
     assert text.startswith("# Leaky buckets\n")
     assert "Made with dmg" in text
     figures = {path.name for path in (root / "figures").iterdir()}
-    assert {"cdf_nse.png", "map_nse_lstm.png", "map_nse_lstm_δhbv.png"} <= figures
+    assert {"cdf_nse.png", "map_nse_lstm.png", "map_nse_both.png", "map_nse_hbv_ensemble.png"} <= figures
     scores = (root / "site_scores.csv").read_text(encoding="utf-8").splitlines()
     assert scores[0] == "label,site,nse,kge"
     assert len(scores) == 1 + 5 * 5 + 3

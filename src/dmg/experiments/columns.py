@@ -29,6 +29,8 @@ class Column:
 
     Attributes
     ----------
+    key
+        Name for files.
     label, forcing, split, source
         What it is, what it was driven with, on which sites and periods, and where it comes from.
     seeds
@@ -49,6 +51,7 @@ class Column:
         Simulations over (time, site), one for every single run, of which peaks are taken; empty for published ones.
     """
 
+    key: str
     label: str
     forcing: str
     split: str
@@ -61,11 +64,6 @@ class Column:
     scores: dict[str, np.ndarray] = field(default_factory=dict)
     peaks: dict[str, float] = field(default_factory=dict)
     series: tuple[xr.DataArray, ...] = ()
-
-    @property
-    def heading(self) -> str:
-        """Name with the forcing, for a legend."""
-        return f"{self.label} ({self.forcing})"
 
 
 LAST = "nse, static parameters of the last step"
@@ -84,14 +82,20 @@ def own_columns(plan: Plan) -> list[Column]:
         observed = pairs[0][1] if observed is None else observed
         singles = tuple(simulated for simulated, _ in pairs)
         about = _about(plan, runs)
-        column = _scored(contender.label, about, singles, pairs[0][1], plan.experiment.metrics, _seeds_text(runs))
+        column = _scored(
+            model, contender.label, about, singles, pairs[0][1], plan.experiment.metrics, _seeds_text(runs)
+        )
         found.append(_with_last(column, runs))
         means[model] = _mean(singles), len(singles)
         if len(singles) > 1:
             text = f"mean of {len(singles)} simulations"
             label = f"{contender.label}, ensemble"
-            found.append(_scored(label, about, (means[model][0],), pairs[0][1], plan.experiment.metrics, text))
-    for ensemble in plan.experiment.ensembles.values():
+            found.append(
+                _scored(
+                    f"{model}_ensemble", label, about, (means[model][0],), pairs[0][1], plan.experiment.metrics, text
+                )
+            )
+    for key, ensemble in plan.experiment.ensembles.items():
         if observed is None or not all(model in means for model in ensemble.models):
             continue
         simulated = _mean([means[model][0] for model in ensemble.models])
@@ -99,7 +103,7 @@ def own_columns(plan: Plan) -> list[Column]:
         text = f"mean of {sum(counts)} simulations"
         about = _about(plan, _finished_seeds(plan, ensemble.models[0]))
         common = observed.reindex_like(simulated)
-        found.append(_scored(ensemble.label, about, (simulated,), common, plan.experiment.metrics, text))
+        found.append(_scored(key, ensemble.label, about, (simulated,), common, plan.experiment.metrics, text))
     return found
 
 
@@ -129,7 +133,7 @@ def published_columns(entries: Sequence[Published], folder: str | None) -> tuple
             notes.append(f"{entry.label}: left out, experiment.published_dir does not say where {entry.path} is")
             continue
         n_sites = len(sites) or entry.sites
-        about = (entry.label, entry.forcing, entry.split, "published", entry.source, n_sites)
+        about = ("", entry.label, entry.forcing, entry.split, "published", entry.source, n_sites)
         columns.append(Column(*about, medians=medians, sites=sites, scores=scores, peaks=entry.peaks))
     return columns, notes
 
@@ -176,6 +180,7 @@ def _mean(series: Sequence[xr.DataArray]) -> xr.DataArray:
 
 
 def _scored(
+    key: str,
     label: str,
     about: tuple[str, str],
     series: tuple[xr.DataArray, ...],
@@ -191,6 +196,7 @@ def _scored(
         runs.append({name: np.asarray(getattr(found, name)) for name in metrics})
     medians = {name: [_median(run[name]) for run in runs] for name in metrics}
     return Column(
+        key,
         label,
         *about,
         seeds=seeds,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -90,15 +90,18 @@ def _draw(plan: Plan, columns: list[Column], ours: list[Column], peaks: Peaks) -
     scored = [column for column in columns if metric in column.scores]
     values = np.concatenate([column.scores[metric] for column in scored])
     bounds = (0.0, 1.0) if (values[np.isfinite(values)] >= 0).any() and metric in ("nse", "kge", "corr") else None
-    labels = [column.heading for column in scored]
-    title = plan.experiment.title
-    plot_cdf([c.scores for c in scored], metric, labels, title=title, xbounds=bounds, save_path=folder)
+    # The forcing stands in the title if there is one, else with every name.
+    forcings = {column.forcing for column in scored}
+    labels = [c.label if len(forcings) == 1 else f"{c.label} ({c.forcing})" for c in scored]
+    title = fill("; ".join([plan.experiment.title, *(forcings if len(forcings) == 1 else ())]), 70)
+    size = (7.5, 5.0)
+    plot_cdf([c.scores for c in scored], metric, labels, title=title, xbounds=bounds, save_path=folder, figsize=size)
     if places := _places(plan):
         for column in ours:
             rows = [places[site] for site in column.sites]
             table = {"lat": [r[0] for r in rows], "lon": [r[1] for r in rows], metric: column.scores[metric]}
-            path = folder / f"map_{metric}_{_slug(column.label)}.png"
-            geoplot_single_metric(table, metric, path, title=f"{column.heading}: {len(rows)} sites")
+            text = fill(f"{column.label}, {len(rows)} sites; {column.forcing}", 80)
+            geoplot_single_metric(table, metric, folder / f"map_{metric}_{column.key}.png", title=text)
     if any(errors.size for classes in peaks.values() for errors in classes.values()):
         plot_boxes(
             peaks,
@@ -119,7 +122,3 @@ def _places(plan: Plan) -> dict[str, tuple[float, float]]:
     everywhere = np.ones(len(data.sites), dtype=bool)
     lat, lon = (data.attribute(name, everywhere) for name in (LATITUDE, LONGITUDE))
     return {site: (float(lat[i]), float(lon[i])) for i, site in enumerate(data.sites)}
-
-
-def _slug(label: str) -> str:
-    return re.sub(r"[^\w]+", "_", label).strip("_").lower()
