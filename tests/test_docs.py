@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from dmg.cli import main
+from dmg.cli import SUBCOMMANDS, main
 from dmg.conf.compose import check_key, compose
 from dmg.conf.experiment import Experiment, read_experiment
 from hydrodl2.data.sample import generate_sample
@@ -30,7 +30,7 @@ def commands():
         for block in blocks(page, "bash"):
             for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line, comments=True)
-                if words[:1] == ["dmg"] and words[1:2] not in (["data"], ["config"], ["engine"], ["budget"]):
+                if words[:1] == ["dmg"] and not SUBCOMMANDS.keys() & set(words[1:2]):
                     yield pytest.param(words[1:], id=f"{page.stem}: {' '.join(words)[:60]}")
 
 
@@ -55,6 +55,12 @@ def test_commands_use_keys_and_files_that_exist(words):
     ("page", "check"),
     [
         ("architecture", "from dmg.registry import losses; networks.get('TwoLayers'), losses.get('HuberLoss')"),
+        (
+            "adding_a_process_model",
+            "from dmg.testing import LAWS\n"
+            "for law in LAWS: law(TwoStores)\n"
+            "assert flow.shape == (100, 5, 1) and 'streamflow' in summary['held']",
+        ),
         ("how_to_run", "from pathlib import Path; assert Path('output/in_python/metrics.json').exists()"),
     ],
 )

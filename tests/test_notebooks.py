@@ -14,6 +14,8 @@ NOTEBOOKS = sorted(p for p in EXAMPLE.rglob("*.ipynb") if ".ipynb_checkpoints" n
 
 #: What a notebook must have shown: an expression of its variables, printed as JSON.
 LOSSES = {
+    "example_lstm": "{'by hand': losses, 'by the trainer': list(trainer.training.losses.values())}",
+    "example_dhbv_1_1p": "{'by the trainer': list(losses.values())}",
     "example_dhbv": "{'by hand': losses, 'by the trainer': list(trainer.training.losses.values())}",
 }
 

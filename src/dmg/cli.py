@@ -16,6 +16,7 @@ SUBCOMMANDS = {
     "config": "dmg.cli_config:main",
     "data": "dmg.core.data.command:main",
     "engine": "dmg.cli_engine:main",
+    "models": "dmg.cli_models:main",
     "run": "dmg.cli_run:main",
 }
 
