@@ -22,7 +22,7 @@ import torch
 
 from dmg.engine import RawParameters, simulate
 from dmg.registry import process_models
-from dmg.testing import BUDGET_STEPS, ENGINES, budget_residual, draw_case
+from dmg.testing import BUDGET_STEPS, ENGINES, budget_residual, draw_case, step_models
 
 RESULTS = Path(__file__).with_name("results") / "models.json"
 CASE = {"steps": 365, "sites": 100, "components": 16, "closure_steps": BUDGET_STEPS}
@@ -75,14 +75,14 @@ def measure(name: str) -> dict[str, Any]:
 def main() -> None:
     """Measure, print and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="registered names (default: all)")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="registered names (default: all that have a step)")
     words = parser.parse_args()
     torch.set_num_threads(1)
     known = json.loads(RESULTS.read_text(encoding="utf-8"))["models"] if RESULTS.exists() else {}
-    for name in words.models or process_models.names():
+    for name in words.models or step_models():
         known[name] = measure(name)
         print(name, json.dumps(known[name]), flush=True)
-        lines = ",\n".join(f"  {json.dumps(n)}: {json.dumps(known[n])}" for n in process_models if n in known)
+        lines = ",\n".join(f"  {json.dumps(n)}: {json.dumps(known[n])}" for n in sorted(known))
         text = f'{{\n "case": {json.dumps(CASE)},\n "models": {{\n{lines}\n }}\n}}\n'
         RESULTS.write_text(text, encoding="utf-8")
 

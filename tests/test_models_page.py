@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from dmg.cli import main
 from dmg.engine import Flux, Forcing, Ledger, Parameter, ProcessModel, State
@@ -101,3 +102,20 @@ def test_figures_that_cannot_be_read(tmp_path, capsys, content):
     assert main(["models", "docs", "--measured", str(file), "--write", str(tmp_path / "page.md")]) == 2
     assert "no measured figures" in capsys.readouterr().err
     assert not (tmp_path / "page.md").exists()
+
+
+def test_a_coupling_says_what_it_is():
+    class Pair(torch.nn.Module):
+        """Two buckets.
+
+        One above the other.
+
+        Parameters
+        ----------
+        config
+            None.
+        """
+
+    page = model_page({"Pair": Pair, "Bucket": Bucket}, {"case": CASE, "models": {}})
+    assert page.count("## Pair\n\nTwo buckets.\n\nOne above the other.\n\n## Bucket") == 1
+    assert "[Pair]" not in page

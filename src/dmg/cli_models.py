@@ -34,9 +34,8 @@ def _list(as_json: bool) -> int:
     for name in process_models:
         model = process_models.get(name)()
         about = (type(model).__doc__ or "").strip().partition("\n")[0].replace("``", "`")
-        rows.append(
-            {"name": name, "scheme": scheme(model), "forcings": [f.name for f in model.forcings]} | {"about": about}
-        )
+        forcings = [forcing.name for forcing in getattr(model, "forcings", ())]
+        rows.append({"name": name, "scheme": scheme(model), "forcings": forcings, "about": about})
     if as_json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return 0

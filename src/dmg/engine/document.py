@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from dmg.engine.process_model import ProcessModel
+from torch import nn
+
+from dmg.engine.process_model import ProcessModel
 
 HEAD = """\
 # Process models
@@ -28,26 +29,33 @@ figures by `python benchmarks/models.py`.
 Row = Sequence[str]
 
 
-def model_page(models: Mapping[str, type[ProcessModel]], measured: Mapping[str, Any]) -> str:
+def model_page(models: Mapping[str, type[nn.Module]], measured: Mapping[str, Any]) -> str:
     """Return the Markdown page of process models.
 
     Parameters
     ----------
     models
-        Registered name to class.
+        Registered name to class. Of a class that is no `ProcessModel`, such as a coupling of several, only what it says
+        of itself is shown.
     measured
         ``case``: the numbers that the head of the page names; ``models``: name to ``closure``, ``date``, ``machine``
         and, by engine, ``forward_ns`` and ``adjoint_ns``. A model that is not there has not been measured.
     """
     built = {name: model_class() for name, model_class in models.items()}
+    steps = {name: model for name, model in built.items() if isinstance(model, ProcessModel)}
     figures = measured["models"]
-    parts = [HEAD.format(**measured["case"]), "\n", _summary(built, figures)]
-    parts += [_section(name, model, figures.get(name)) for name, model in built.items()]
+    parts = [HEAD.format(**measured["case"]), "\n", _summary(steps, figures)]
+    for name, model in built.items():
+        parts.append(_heading(name, model))
+        if name in steps:
+            parts.append(_section(model, figures.get(name)))
     return "".join(parts)
 
 
-def scheme(model: ProcessModel) -> str:
+def scheme(model: nn.Module) -> str:
     """Return how a model goes from one state to the next, with its time step."""
+    if not isinstance(model, ProcessModel):
+        return "of several models"
     hours = round(model.dt * 24, 6)
     length = "1 day" if hours == 24 else f"{hours:g} h"
     kind = "implicit (backward Euler)" if getattr(model, "implicit", False) else "explicit"
@@ -65,8 +73,13 @@ def _summary(models: Mapping[str, ProcessModel], figures: Mapping[str, Any]) -> 
     return _table(titles, rows)
 
 
-def _section(name: str, model: ProcessModel, measured: Mapping[str, Any] | None) -> str:
-    text = inspect.cleandoc(type(model).__doc__ or "").replace("``", "`")
+def _heading(name: str, model: nn.Module) -> str:
+    """Return the title of a model and what its class says of it, up to the arguments of its constructor."""
+    text = inspect.cleandoc(type(model).__doc__ or "").partition("\n\nParameters\n---")[0]
+    return f"\n## {name}\n\n{text.replace('``', '`')}\n"
+
+
+def _section(model: ProcessModel, measured: Mapping[str, Any] | None) -> str:
     facts = [f"Scheme: {scheme(model)}."]
     if model.router is not None:
         routed = ", ".join(f"`{flux}`" for flux in model.routed)
@@ -80,7 +93,7 @@ def _section(name: str, model: ProcessModel, measured: Mapping[str, Any] | None)
     if measured:
         times = "; ".join(f"{engine} {_times(measured, engine)}" for engine in measured["engines"])
         facts.append(f"Time in ns, forward / adjoint: {times} ({measured['machine']}, {measured['date']}).")
-    parts = [f"\n## {name}\n\n{text}\n\n", "\n".join(f"* {fact}" for fact in facts), "\n"]
+    parts = ["\n", "\n".join(f"* {fact}" for fact in facts), "\n"]
     for title, rows in (
         ("forcing", [[f.name, f.unit, f.description] for f in model.forcings]),
         ("attribute", [[a.name, a.unit, a.description] for a in getattr(model, "attributes", ())]),
