@@ -92,7 +92,7 @@ def _draw(plan: Plan, columns: list[Column], ours: list[Column], peaks: Peaks) -
     bounds = (0.0, 1.0) if (values[np.isfinite(values)] >= 0).any() and metric in ("nse", "kge", "corr") else None
     # The forcing stands in the title if there is one, else with every name.
     forcings = {column.forcing for column in scored}
-    labels = [c.label if len(forcings) == 1 else f"{c.label} ({c.forcing})" for c in scored]
+    labels = [c.label if len(forcings) == 1 else fill(f"{c.label} ({c.forcing})", 45) for c in scored]
     title = fill("; ".join([plan.experiment.title, *(forcings if len(forcings) == 1 else ())]), 70)
     size = (7.5, 5.0)
     plot_cdf([c.scores for c in scored], metric, labels, title=title, xbounds=bounds, save_path=folder, figsize=size)
