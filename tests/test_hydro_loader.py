@@ -415,7 +415,7 @@ def test_pretrained_statistics_are_used_or_refused_with_the_reason(config, tmp_p
 def test_weights_without_their_statistics_are_refused(config, tmp_path):
     (tmp_path / "weights").mkdir()
     config |= {"pretrained_model_dir": str(tmp_path / "weights"), "mode": "test"}
-    with pytest.raises(DataError, match=r"no normalization_statistics.json beside the trained weights") as caught:
+    with pytest.raises(DataError, match=r"no normalization_statistics.json with the trained weights") as caught:
         _ = HydroLoader(config).eval_dataset
     assert caught.value.where == str(tmp_path / "weights")
 

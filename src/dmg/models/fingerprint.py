@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ def fingerprint(models: Mapping[str, nn.Module], config: Config | None = None) -
     models
         Name to a coupled model, a network wrapper or a process model.
     config
-        Their configuration: names of the inputs in their order, targets, unit of the output.
+        Their configuration: names of the inputs of the network, in their order.
 
     Returns
     -------
@@ -36,7 +37,6 @@ def fingerprint(models: Mapping[str, nn.Module], config: Config | None = None) -
     if config is not None:
         block = config.model
         found["inputs"] = {"forcings": list(block.nn.forcings), "attributes": list(block.nn.attributes)}
-        found["targets"] = list(config.train.target)
     return found
 
 
@@ -50,7 +50,14 @@ def weights_digest(models: Mapping[str, nn.Module]) -> str:
     return digest.hexdigest()
 
 
-def first_difference(there: Any, here: Any, path: str = "") -> str | None:
+def as_json(tree: Fingerprint) -> Fingerprint:
+    """Return a tree as it comes back from a file: tuples are lists there, and numbers have one form."""
+    return json.loads(json.dumps(tree))
+
+
+def first_difference(
+    there: Any, here: Any, path: str = "", words: tuple[str, str] = ("in the file", "in the model")
+) -> str | None:
     """Return in words the first difference between a fingerprint in a file and one in memory; None if they are equal.
 
     Parameters
@@ -59,25 +66,30 @@ def first_difference(there: Any, here: Any, path: str = "") -> str | None:
         The two; what is compared goes from the class of a model to its parameters, states and weights.
     path
         Where in the whole they stand.
+    words
+        What the two are called.
     """
+    in_file, in_model = words
     if isinstance(there, Mapping) and isinstance(here, Mapping):
         for key in here:
             if key not in there:
-                return f"{_at(path, key)} is in the model, not in the file"
-            found = first_difference(there[key], here[key], _at(path, key))
+                return f"{_at(path, key)} is {in_model}, not {in_file}"
+            found = first_difference(there[key], here[key], _at(path, key), words)
             if found:
                 return found
-        return next((f"{_at(path, key)} is in the file, not in the model" for key in there if key not in here), None)
+        return next((f"{_at(path, key)} is {in_file}, not {in_model}" for key in there if key not in here), None)
     if there == here:
         return None
     if _is_list(there) and _is_list(here) and _named(there) and _named(here):
-        return first_difference(dict(there), dict(here), path) or f"the order of {path} is another"
-    return f"{path} is {_text(there)} in the file, {_text(here)} in the model"
+        return first_difference(dict(there), dict(here), path, words) or f"the order of {path} is another"
+    return f"{path} is {_text(there)} {in_file}, {_text(here)} {in_model}"
 
 
 def _model(model: nn.Module) -> Fingerprint:
     process = model if isinstance(model, ProcessModel) else getattr(model, "phy_model", None)
     found: Fingerprint = {"process": None if process is None else _process(process)}
+    if hasattr(model, "target_names"):
+        found["targets"] = list(model.target_names)
     network = getattr(model, "nn_model", None)
     if network is not None:
         found["network"] = {"class": type(network).__name__, "weights": _shapes(network)}

@@ -17,7 +17,7 @@ from dmg.core.utils.tensor_tree import read_about, read_tree, write_tree
 from dmg.engine import ModelState
 from dmg.errors import DataError, RunError
 from dmg.models.delta_models import DeltaState
-from dmg.models.fingerprint import Fingerprint, first_difference
+from dmg.models.fingerprint import Fingerprint, as_json, first_difference
 
 FORMAT = "dmg-state"
 VERSION = 1
@@ -109,7 +109,7 @@ class FullState:
         RunError
             With the first difference.
         """
-        difference = first_difference(self.fingerprint, _as_json(fingerprint))
+        difference = first_difference(self.fingerprint, as_json(fingerprint))
         if difference:
             raise RunError(
                 f"the state is that of another model: {difference}",
@@ -239,11 +239,6 @@ def _combine_memory(function: Callable[[list[Tensor], int], Tensor], memories: l
     if isinstance(first, list | tuple):
         return tuple(_combine_memory(function, list(items)) for items in zip(*memories, strict=True))
     return None
-
-
-def _as_json(tree: Fingerprint) -> Fingerprint:
-    """Return a tree as it comes back from a file: tuples are lists there, and numbers have one form."""
-    return json.loads(json.dumps(tree))
 
 
 def _length(step: np.timedelta64) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from dmg.core.utils.weights_file import save_model, weights_path
+from dmg.core.data.normalisation import FILE_NAME, Normalisation
+from dmg.core.utils.weights_file import read_weights, save_model, weights_about, weights_path
 from dmg.engine import Budget
 from dmg.errors import RunError
 from dmg.models.delta_models import DeltaState
-from dmg.models.fingerprint import Fingerprint, fingerprint
+from dmg.models.fingerprint import Fingerprint, as_json, fingerprint, first_difference
 from dmg.models.neural_networks import load_nn_model
 from dmg.models.wrappers import NnModel
 from dmg.registry import delta_models, process_models
@@ -201,9 +203,20 @@ class ModelHandler(nn.Module):
         return weights_path(folder or self.config.model_dir, name, epoch)
 
     def save_model(self, epoch: int, folder: str | Path | None = None) -> list[Path]:
-        """Write the weights of every model, atomically, and return the files."""
+        """Write the weights of every model, atomically, and return the files.
+
+        Their headers carry what the weights mean nothing without: the configuration, the fingerprint of the model, and
+        the statistics of normalisation that lie beside them.
+        """
         folder = folder or self.config.model_dir
-        paths = [save_model(folder, model, name, epoch) for name, model in self.models.items()]
+        about = {"config": json.dumps(self.config.model_dump(mode="json"))}
+        statistics = Path(folder) / FILE_NAME
+        if statistics.is_file():
+            about["normalisation"] = statistics.read_text(encoding="utf-8")
+        paths = [
+            save_model(folder, model, name, epoch, about=about | {"fingerprint": json.dumps(self._own(name))})
+            for name, model in self.models.items()
+        ]
         self.epoch = epoch
         return paths
 
@@ -215,28 +228,62 @@ class ModelHandler(nn.Module):
         Raises
         ------
         RunError
-            If a file is missing or does not fit the model; nothing is changed then.
+            If a file is missing or damaged, was trained with another configuration or other statistics than lie beside
+            it, or does not fit the model; the first difference is named, and nothing is changed then.
         """
-        found = {name: self._read_weights(self.weights_path(name, epoch, folder)) for name in self.models}
-        for name, (path, weights) in found.items():
-            _check_fit(self.models[name].state_dict(), weights, path)
-        for name, (_, weights) in found.items():
+        found = {}
+        for name, model in self.models.items():
+            path = self._find_weights(self.weights_path(name, epoch, folder))
+            about = weights_about(path)
+            if "fingerprint" in about:
+                _check_difference(first_difference(json.loads(about["fingerprint"]), as_json(self._own(name))), path)
+            if "normalisation" in about:
+                _check_statistics(about["normalisation"], path)
+            found[name] = read_weights(path, self.device)
+            _check_fit(model.state_dict(), found[name], path)
+        for name, weights in found.items():
             self.models[name].load_state_dict(weights)
         self.epoch = epoch
 
-    def _read_weights(self, path: Path) -> tuple[Path, dict[str, Tensor]]:
-        published = path.with_suffix(".pt")
-        if path.is_file():
-            from safetensors.torch import load_file
+    def _own(self, name: str) -> Fingerprint:
+        """Return the fingerprint of one of the models."""
+        return fingerprint({"model": self.models[name]}, self.config)
 
-            return path, load_file(path, device=str(self.device))
-        if published.is_file():
-            return published, torch.load(published, map_location=self.device, weights_only=True)
+    def _find_weights(self, path: Path) -> Path:
+        published = path.with_suffix(".pt")
+        if path.is_file() or published.is_file():
+            return path if path.is_file() else published
         there = sorted(p.name for p in path.parent.glob("*_ep*")) if path.parent.is_dir() else []
         raise RunError(
             f"there are no weights '{path.name}' to load",
             where=str(path.parent),
             hint=f"found {', '.join(there)}" if there else "train first, or give pretrained_model_dir",
+        )
+
+
+def _check_difference(difference: str | None, path: Path) -> None:
+    if difference:
+        raise RunError(
+            f"the weights were trained with another configuration: {difference}",
+            where=str(path),
+            hint="use the configuration of that run",
+        )
+
+
+def _check_statistics(carried: str, path: Path) -> None:
+    """Refuse weights beside which lie other statistics than they were trained with."""
+    beside = path.with_name(FILE_NAME)
+    if not beside.is_file():
+        return
+    trained, now = Normalisation.parse(carried, where=str(path)), Normalisation.load(beside)
+    words = ("with the weights", "beside them")
+    found = first_difference(trained.statistics, now.statistics, words=words)
+    found = found or first_difference(sorted(trained.log), sorted(now.log), "the list of log-normalised", words=words)
+    if found:
+        raise RunError(
+            f"the weights were trained with other statistics than lie beside them: {found}",
+            where=str(beside),
+            hint="remove that file: the weights carry their own statistics",
         )
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from dmg.core.utils.weights_file import weights_about
 from dmg.errors import DataError, RunError
 from dmg.models.full_state import FullState
 from dmg.registry import loaders, samplers
@@ -28,9 +29,10 @@ def load_run(path: str | Path, *, epoch: int = 0, device: str = "auto") -> Run:
     Parameters
     ----------
     path
-        ``output_dir`` of the run, wherever it lies now.
+        ``output_dir`` of the run, wherever it lies now; or a file of weights of this program, which carries its own
+        configuration and statistics and needs nothing beside it.
     epoch
-        Epoch of the weights; 0 takes the best by validation, else the newest.
+        Epoch of the weights of a run; 0 takes the best by validation, else the newest.
     device
         Where the model shall live.
 
@@ -61,14 +63,30 @@ class Run:
     """
 
     def __init__(self, path: str | Path, *, epoch: int = 0, device: str = "auto") -> None:
+        from dmg.conf.config import as_config
+
         self.path = Path(path).expanduser()
-        self._files = RunDirectory(self.path)
-        config = read_config(self._files.config, **elsewhere(device) | {"output_dir": str(self.path)})
+        changes = elsewhere(device)
+        if self.path.is_file():
+            about = weights_about(self.path)
+            if "config" not in about:
+                raise RunError(
+                    "the file of weights carries no configuration",
+                    where=str(self.path),
+                    hint="give the output_dir of a training; published weights need a configuration of yours with "
+                    "pretrained_model_dir",
+                )
+            folder, epoch = self.path.parent, int(about["epoch"])
+            self._files = RunDirectory(folder, model_dir=folder)
+            config = as_config({**json.loads(about["config"]), **changes, "output_dir": str(folder)})
+        else:
+            self._files = RunDirectory(self.path)
+            config = read_config(self._files.config, **changes | {"output_dir": str(self.path)})
         if config is None:
             raise RunError(
                 "there is no run in this directory",
                 where=str(self.path),
-                hint="a run has a file config.yaml; give the output_dir of a training",
+                hint="a run has a file config.yaml; give the output_dir of a training, or a file of weights",
             )
         self.config: Config = config
         self._epoch = epoch

@@ -25,6 +25,16 @@ STD_FLOOR = 0.001
 _ABOUT = "_about"
 
 
+def carried_statistics(folder: str | Path) -> tuple[str, Path] | None:
+    """Return the text of the statistics that weights in a folder carry, and the file; None if none does."""
+    from dmg.core.utils.weights_file import weights_about
+
+    for path in sorted(Path(folder).glob("*_ep*.safetensors")):
+        if text := weights_about(path).get("normalisation"):
+            return text, path
+    return None
+
+
 def log_sqrt(x: Values) -> Values:
     """Return log10(√x + 0.1), which draws skewed amounts such as rain and flow towards a normal distribution."""
     if isinstance(x, torch.Tensor):
@@ -145,18 +155,23 @@ class Normalisation:
             If the file is not a statistics file.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise _no_statistics(error, str(path)) from error
+        return cls.parse(text, log, where=str(path))
+
+    @classmethod
+    def parse(cls, text: str, log: Iterable[str] = (), *, where: str) -> Normalisation:
+        """Return the statistics of a file's text; ``where`` names it in errors."""
+        try:
+            content = json.loads(text)
             content = json.loads(content) if isinstance(content, str) else content
             about = dict(content.pop(_ABOUT, {}))
             statistics = {str(name): [float(v) for v in values] for name, values in content.items()}
             if any(len(values) != 4 for values in statistics.values()):
                 raise ValueError("a variable has not four numbers")
-        except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise DataError(
-                f"not a file of normalisation statistics: {error}",
-                where=str(path),
-                hint="delete it and train again, or point pretrained_model_dir at the directory of a trained model",
-            ) from error
+        except (ValueError, AttributeError, TypeError) as error:
+            raise _no_statistics(error, where) from error
         return cls(statistics, frozenset(about.get("log", log)), about)
 
     def _moments(self, name: str) -> tuple[float, float]:
@@ -165,6 +180,14 @@ class Normalisation:
                 f"no normalisation statistics of '{name}'", hint=f"there are some of {', '.join(self.statistics)}"
             )
         return self.statistics[name][2], self.statistics[name][3]
+
+
+def _no_statistics(error: Exception, where: str) -> DataError:
+    return DataError(
+        f"not a file of normalisation statistics: {error}",
+        where=where,
+        hint="delete it and train again, or point pretrained_model_dir at the directory of a trained model",
+    )
 
 
 def _refuse_negative(name: str, array: np.ndarray) -> None:

@@ -17,7 +17,7 @@ from dmg.core.data.holdout import mark_fold, mark_holdout
 from dmg.core.data.loaders.base import BaseLoader
 from dmg.core.data.loaders.site_data import FLOWS, PRECIPITATION, SiteData
 from dmg.core.data.mask import read_mask
-from dmg.core.data.normalisation import FILE_NAME, Normalisation
+from dmg.core.data.normalisation import FILE_NAME, Normalisation, carried_statistics
 from dmg.core.data.quantity import conversion
 from dmg.core.data.target_scale import TargetScale
 from dmg.core.data.time_window import locate_period
@@ -152,9 +152,13 @@ class HydroLoader(BaseLoader):
         )
         for folder, own in candidates:
             path = Path(folder) / FILE_NAME if folder else None
-            if path is None or not path.is_file():
+            carried = None if path is None or path.is_file() or own else carried_statistics(folder)
+            if carried:
+                found, path = Normalisation.parse(carried[0], self._log, where=str(carried[1])), carried[1]
+            elif path is not None and path.is_file():
+                found = Normalisation.load(path, log=self._log)
+            else:
                 continue
-            found = Normalisation.load(path, log=self._log)
             problems = found.lacks(names, self._log)
             changed = found.changed_units({name: self.data.units.get(name) for name in names})
             problems += [f"'{name}' is now in {unit}" for name, unit in changed.items()]
@@ -170,7 +174,7 @@ class HydroLoader(BaseLoader):
             return found
         if self.config.pretrained_model_dir and not self.overwrite:
             raise DataError(
-                f"there is no {FILE_NAME} beside the trained weights, which mean nothing without it",
+                f"there is no {FILE_NAME} with the trained weights, which mean nothing without it",
                 where=self.config.pretrained_model_dir,
                 hint="copy it from the folder 'model' of the training",
             )
