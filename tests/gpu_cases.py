@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from dmg.engine import Flux, Forcing, ProcessModel, RawParameters, fused, simulate
 from dmg.engine.backend import backend_for
 from hydrodl2.models.hbv.hbv import Hbv
+from hydrodl2.models.hbv.hbv_adj import HbvAdj
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ def _cases() -> Iterator[tuple[str, Case]]:
         yield f"vectors-{kind}", Case(UnitHydrograph, 4, 5, 8, ("lag",), dtype)
         yield f"vectors-again-{kind}", Case(UnitHydrograph, 3, 3, 9, ("k",), dtype, kept_bytes=1000)
         yield f"network-{kind}", Case(NetworkInside, 2, 5, 6, ("k",), dtype)
+        yield f"implicit-{kind}", Case(HbvAdj, 3, 5, 6, ("parFC",), dtype)
+        yield f"implicit-again-{kind}", Case(HbvAdj, 4, 3, 7, (), dtype, kept_bytes=1000)
         yield f"stateless-{kind}", Case(Stateless, 2, 5, 4, ("rate",), dtype)
 
 

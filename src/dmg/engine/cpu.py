@@ -99,7 +99,7 @@ def threads_for(blocks: int) -> int:
 
 def kernel_key(kernel: Kernel) -> tuple[object, ...]:
     """Return what a kernel's code depends on."""
-    graphs = [(tuple(g.nodes), tuple(g.outputs.items())) for g in (kernel.prologue, kernel.step, kernel.epilogue)]
+    graphs = [(tuple(g.nodes), tuple(g.outputs.items())) for g in kernel.graphs]
     names = (kernel.states, kernel.forcings, kernel.static, kernel.dynamic, kernel.fluxes, kernel.uniforms)
     return (*names, kernel.weighted, kernel.components, *graphs)
 

@@ -14,10 +14,10 @@ from dmg.engine.backend import backend_for
 from dmg.engine.geometry import Geometry
 from dmg.engine.kernel import Kernel, build_kernel
 from dmg.engine.llvm_kernel import Wanted
+from dmg.engine.once import only_once
 from dmg.engine.parameters import ParameterLayout, RawParameters
 from dmg.engine.trace import settings_of
 from dmg.engine.workspace import Loan
-from dmg.errors import StepError
 
 if TYPE_CHECKING:
     from dmg.engine.process_model import ProcessModel
@@ -216,6 +216,8 @@ class _Fused(torch.autograd.Function):
             ctx.plan, ctx.geometry, ctx.common, ctx.n_states = plan, geometry, common, n_states
             ctx.given, ctx.shapes, ctx.loan = given, [r.shape for r in rest], kept
             ctx.channels = dynamic.shape[-1], static.shape[-1]
+            # The way back of an implicit model starts from the final states; those returned belong to the caller.
+            ctx.end = end.clone() if kernel.solver else None
             ctx.save_for_backward(forcing, dynamic, static, *rest)
             ctx.set_materialize_grads(False)
         back = arrange.from_elements if plan.components else arrange.from_columns
@@ -226,11 +228,7 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         with torch.no_grad():
             found = _Fused.gradients(ctx, *gradients)
-        if not torch.is_grad_enabled():
-            return found
-        present = [g.requires_grad_() for g in found if g is not None]
-        refused = iter(_Once.apply(*present))
-        return tuple(g if g is None else next(refused) for g in found)
+        return only_once(found, "the fused engine", "use engine: eager for them")
 
     @staticmethod
     def gradients(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -269,7 +267,8 @@ class _Fused(torch.autograd.Function):
         }
         scratch = function.scratch(geometry.blocks, segment, like.device)
         weights = _weights(plan, kernel.weighted, ctx.given, geometry, like)
-        function(geometry.blocks, scratch, **common, weights=weights, grad_end=grad_end, grad_flux=grad_flux, **out)
+        out |= {"weights": weights, "end": ctx.end, "grad_end": grad_end, "grad_flux": grad_flux}
+        function(geometry.blocks, scratch, **common, **out)
         channels, static_channels = ctx.channels
         dynamic = static = forcing = None
         if wanted.dynamic:
@@ -294,18 +293,6 @@ class _Fused(torch.autograd.Function):
             sizes = [s.numel() for s in ctx.shapes[n_states + n_given :]]
             uniforms = [u.reshape(s) for u, s in zip(flat.split(sizes), ctx.shapes[n_states + n_given :], strict=True)]
         return (None, forcing, dynamic, static, None, None, *states, *given, *uniforms)
-
-
-class _Once(torch.autograd.Function):
-    """Gradients that cannot be differentiated again."""
-
-    @staticmethod
-    def forward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        return tuple(g.view_as(g) for g in gradients)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        raise StepError("the fused engine has no second derivatives", hint="use engine: eager for them")
 
 
 def _weights(plan: Plan, weighted: Sequence[str], given: Sequence[Tensor], geometry: Geometry, like: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ import torch
 
 from dmg.engine.declare import Parameter
 from dmg.engine.graph import Graph
+from dmg.engine.implicit_graph import Solver, build_solver, gradient_graph
 from dmg.engine.trace import trace_step
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Kernel:
         Whether fluxes are returned for every component instead.
     prologue, step, epilogue
         The graphs; ``step`` has forward and adjoint outputs.
+    solver
+        Of an implicit model, how the new states are found: ``step`` reads them as ``n:`` and not the old ones.
     """
 
     states: tuple[str, ...]
@@ -61,6 +64,12 @@ class Kernel:
     prologue: Graph
     step: Graph
     epilogue: Graph
+    solver: Solver | None = None
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """All graphs."""
+        return (self.prologue, self.step, self.epilogue, *(self.solver.graphs if self.solver else ()))
 
     @cached_property
     def forward(self) -> Graph:
@@ -119,13 +128,20 @@ def build_kernel(
     traced = trace_step(model, [p.name for p in layout.parameters], fluxes, dtype)
     graph = Graph()
     states = [n.removeprefix("s:") for n in traced.inputs if n.startswith("s:")]
-    physical = {
-        f"p:{p.name}": _scaled(graph, graph.input(f"r:{p.name}"), p, layout.link) for p in layout.dynamic_parameters
-    }
-    # An attribute is a static parameter without link and bounds.
-    physical |= {f"a:{a.name}": graph.input(f"p:{a.name}") for a in model.attributes}
+
+    def physical(g: Graph) -> dict[str, int]:
+        """Write what is read in other units, or under other names, than the trace has it."""
+        own = {f"p:{p.name}": _scaled(g, g.input(f"r:{p.name}"), p, layout.link) for p in layout.dynamic_parameters}
+        # An attribute is a static parameter without link and bounds.
+        return own | {f"a:{a.name}": g.input(f"p:{a.name}") for a in model.attributes}
+
+    solver = None
+    if model.implicit:
+        solver = build_solver(traced, states, model.dt, dtype, physical)
+        solver = replace(solver, turn=_share_powers(solver.turn))
+        traced = gradient_graph(traced, states, fluxes, model.dt)
     weights = {f"c:f:{n}": graph.add("mul", graph.input(f"c:f:{n}"), graph.input(f"w:{n}")) for n in weighted}
-    moved = copy_into(graph, traced, physical | weights)
+    moved = copy_into(graph, traced, physical(graph) | weights)
     for name, node in traced.outputs.items():
         graph.outputs[name] = moved[node]
     for n in weighted:
@@ -157,6 +173,7 @@ def build_kernel(
         prologue=prologue,
         step=_share_powers(graph),
         epilogue=epilogue,
+        solver=solver,
     )
 
 

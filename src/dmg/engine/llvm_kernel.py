@@ -10,6 +10,7 @@ from dmg.engine.geometry import Geometry
 from dmg.engine.graph import Graph
 from dmg.engine.kernel import Kernel
 from dmg.engine.llvm_graph import FLAGS, Writer, write_function, write_graph
+from dmg.engine.llvm_solver import write_solution
 
 # Pointers and numbers that every kernel takes, in order; see `cpu` for what they point to.
 COMMON = (
@@ -20,7 +21,7 @@ COMMON = (
 )  # fmt: skip
 FORWARD = (*COMMON, "ptr start", "ptr end", "ptr flux")
 ADJOINT = (
-    *COMMON, "ptr scratch", "ptr grad_end", "ptr grad_flux",
+    *COMMON, "ptr scratch", "ptr end", "ptr grad_end", "ptr grad_flux",
     "ptr grad_start", "ptr grad_static", "ptr grad_dynamic",
     "ptr grad_forcing", "ptr grad_weights", "ptr grad_uniforms",
 )  # fmt: skip
@@ -293,8 +294,8 @@ def write_forward(w: KernelWriter, keep: bool) -> str:
         states = [(w.vector, w.load(w.elements_at("%start", i))) for i in range(count)]
 
         def step(t: str, *carried: str) -> list[str]:
-            current = dict(zip((f"s:{n}" for n in kernel.states), carried, strict=True))
-            out = write_graph(w, graph, values | current | w.begin_step(t))
+            known = values | dict(zip((f"s:{n}" for n in kernel.states), carried, strict=True)) | w.begin_step(t)
+            out = write_graph(w, graph, known | write_solution(w, known))
             for i, n in enumerate(kernel.fluxes):
                 row = w.integer(f"add {w.integer(f'mul %steps, {i}')}, {t}")
                 if kernel.components:
@@ -354,10 +355,14 @@ def write_adjoint(w: KernelWriter, wanted: Wanted, sparse: bool) -> str:
         zero = w.constant(0.0)
         lambdas = [(w.vector, w.load(w.elements_at("%grad_end", i))) for i in range(count)]
         carried = [*lambdas, *((w.vector, zero) for _ in summed)]
+        # An implicit step is differentiated at the state after it, where the way back has just been.
+        carried += [(w.vector, w.load(w.elements_at("%end", i))) for i in range(count) if kernel.solver]
 
         def back(t: str, *carried: str, known: dict[str, str]) -> list[str]:
             known = values | w.begin_step(t) | known
             known |= dict(zip((f"c:s:{n}" for n in kernel.states), carried[:count], strict=True))
+            later = carried[count + len(summed) :]
+            known |= dict(zip((f"n:{n}" for n in kernel.states), later, strict=bool(later)))
             known |= _cotangents(w, t)
             out = write_graph(w, graph, known)
             for i, n in enumerate(names["r"]):
@@ -367,9 +372,9 @@ def write_adjoint(w: KernelWriter, wanted: Wanted, sparse: bool) -> str:
                 column = "%site" if w.parts == 1 else b
                 w.store_sites(w.sum_sites(out[f"d:{n}"]), "%grad_forcing", f"{row}*%columns", column)
             new = [out[f"d:s:{n}"] for n in kernel.states]
-            for total, n in zip(carried[count:], summed, strict=True):
+            for total, n in zip(carried[count:], summed, strict=not later):
                 new.append(w.emit(f"fadd {FLAGS} {w.vector} {total}, {out[f'd:{n}']}"))
-            return new
+            return new + [known[f"s:{n}"] for n in kernel.states if later]
 
         def kept(index: str) -> list[str]:
             rows = [w.integer(f"add {w.integer(f'mul {index}, {count}')}, {i}") for i in range(count)]
@@ -383,8 +388,8 @@ def write_adjoint(w: KernelWriter, wanted: Wanted, sparse: bool) -> str:
             end = _smaller(w, w.integer(f"add {begin}, %segment"), "%steps")
 
             def forth(t: str, *states: str) -> list[str]:
-                current = dict(zip((f"s:{n}" for n in kernel.states), states, strict=True))
-                out = write_graph(w, again, values | current | w.begin_step(t))
+                now = values | dict(zip((f"s:{n}" for n in kernel.states), states, strict=True)) | w.begin_step(t)
+                out = write_graph(w, again, now | write_solution(w, now))
                 numbers = [*states, *(out[n] for n in stored[count:])]
                 for number, pointer in zip(numbers, _scratch(w, t, begin, len(stored)), strict=True):
                     w.store(number, pointer)
@@ -402,7 +407,7 @@ def write_adjoint(w: KernelWriter, wanted: Wanted, sparse: bool) -> str:
         final = w.loop(newest, "-1", carried, segment if sparse else step_back, -1)
         for i in range(count):
             w.store(final[i], w.elements_at("%grad_start", i))
-        total = dict(zip(summed, final[count:], strict=True))
+        total = dict(zip(summed, final[count : count + len(summed)], strict=True))
         if names["p"]:
             raw = {f"r:{n}": values[f"r:{n}"] for n in kernel.static}
             out = write_graph(w, w.prepared(kernel.epilogue), raw | {f"d:{n}": total[n] for n in names["p"]})

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dmg.engine.declare import Attribute, Flux, Forcing, Ledger, Parameter, State, Values
+from dmg.engine.implicit import UNCONVERGED
 from dmg.engine.parameters import ParameterLayout, RawParameters
 from dmg.engine.router import Router, extend
 from dmg.engine.simulate import simulate
@@ -23,7 +24,7 @@ class ProcessModel(StandaloneCall, nn.Module):
     """Base class of process models.
 
     A subclass declares ``forcings``, ``attributes`` (known properties of a site that do not change), ``parameters``,
-    ``states``, ``fluxes`` and a ``ledger``, and writes ``step``.
+    ``states``, ``fluxes`` and a ``ledger``, and writes ``step``, or ``tendency`` if it is to be solved implicitly.
     The declared parameters are found as ``parameter_table``, because ``parameters()`` is PyTorch's own method.
 
     Parameters
@@ -72,6 +73,7 @@ class ProcessModel(StandaloneCall, nn.Module):
     warmup_is_static: ClassVar[bool] = False
     routes_whole: ClassVar[bool] = False
     router_class: ClassVar[type[Router] | None] = None
+    implicit: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -79,6 +81,11 @@ class ProcessModel(StandaloneCall, nn.Module):
         if isinstance(declared, tuple):
             cls.parameter_table = declared
             del cls.parameters
+        cls.implicit = cls.tendency is not ProcessModel.tendency
+        if cls.implicit:
+            if cls.step is not ProcessModel.step:
+                raise StepError(f"{cls.__name__} has a step and a tendency", hint="write one of them")
+            cls.fluxes = (*(f for f in cls.fluxes if f != UNCONVERGED), UNCONVERGED)
 
     def __init__(self, config: Mapping[str, Any] | None = None, device: torch.device | str | None = None) -> None:
         super().__init__()
@@ -120,6 +127,8 @@ class ProcessModel(StandaloneCall, nn.Module):
                     f"{name} has an attribute '{attribute.name}' and a forcing or parameter of that name",
                     hint="rename one of them",
                 )
+        if self.implicit and not self.states:
+            raise StepError(f"{name} has a tendency and no state", hint="declare the states whose rates it gives")
         for state in self.states:
             if any(state.name == flux.name for flux in self.fluxes):
                 raise StepError(
@@ -149,7 +158,25 @@ class ProcessModel(StandaloneCall, nn.Module):
         states, fluxes
             Every declared state and flux by name.
         """
-        raise StepError(f"{type(self).__name__} has no step", hint="write step(self, s, x, p, dt)")
+        raise StepError(f"{type(self).__name__} has no step", hint="write step(self, s, x, p, dt), or tendency")
+
+    def tendency(self, s: Values, x: Values, p: Values) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the rates of change of the states; a model that has this instead of ``step`` is implicit.
+
+        The engine advances the states by backward Euler, S_new = S_old + dt * rates(S_new), and returns the fluxes at
+        the new states, so that what leaves the stores is what the fluxes say.
+
+        Parameters
+        ----------
+        s, x, p
+            States, forcings and parameters by name. States may be anything on the way to a solution, also negative.
+
+        Returns
+        -------
+        rates, fluxes
+            Change per day of every state, and every flux by name.
+        """
+        raise StepError(f"{type(self).__name__} has no tendency", hint="write tendency(self, s, x, p)")
 
     @property
     def learnable_param_count(self) -> int:

@@ -71,13 +71,13 @@ def check_step(
 
 
 def copying(step: Step) -> Step:
-    """Return a step that works on copies, so that its writes stay its own."""
+    """Return a step, or a tendency, that works on copies, so that its writes stay its own."""
 
     def copied(values: Values) -> Values:
         held = {n: v.clone() if isinstance(v, Tensor) else v for n, v in vars(values).items()}
         return Values(values._kind, held)
 
-    return lambda s, x, p, dt: step(copied(s), copied(x), copied(p), dt)
+    return lambda s, x, p, *dt: step(copied(s), copied(x), copied(p), *dt)
 
 
 def _check(model: ProcessModel, supplied: tuple[str, ...], dtype: torch.dtype, device: torch.device | str) -> Verdict:

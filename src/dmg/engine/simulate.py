@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dmg.engine.backend import reason_against
 from dmg.engine.eager import run_eager
+from dmg.engine.implicit import UNCONVERGED, implicit_step, report
 from dmg.engine.parameters import ParameterLayout, RawParameters
 from dmg.engine.rules import Step, check_step, copying
 from dmg.engine.trace import UnsupportedOp
@@ -106,6 +107,28 @@ def simulate(
         stores = model.cold_stores(forcing.shape[1], dtype=forcing.dtype, device=forcing.device)
     stores = model.complete_stores(stores, parameters, layout)
     weights = weights or {}
+    computed = [*fluxes, UNCONVERGED.name] if model.implicit and UNCONVERGED.name not in fluxes else fluxes
+    run = _run(model, forcing, known, parameters, stores, layout, computed, weights, components, engine)
+    if not model.implicit:
+        return run
+    series = run.fluxes | {UNCONVERGED.name: run.fluxes[UNCONVERGED.name].detach()}
+    report(model, series[UNCONVERGED.name])
+    return Simulation({name: series[name] for name in fluxes}, run.stores)
+
+
+def _run(
+    model: ProcessModel,
+    forcing: Tensor,
+    known: Mapping[str, Tensor],
+    parameters: RawParameters,
+    stores: Mapping[str, Tensor],
+    layout: ParameterLayout,
+    fluxes: Sequence[str],
+    weights: Mapping[str, Tensor],
+    components: bool,
+    engine: str,
+) -> Simulation:
+    """Run on the engine that was asked for, or on the one that can."""
     verdict = check_step(model, layout, forcing.dtype, forcing.device)
     if engine != "eager":
         reason = _reason_against_fused(forcing) or verdict.untraceable
@@ -119,7 +142,9 @@ def simulate(
         if engine == "fused":
             raise StepError(f"{type(model).__name__} cannot run fused: {reason}", hint="use engine: auto or eager")
         _warn_once(type(model).__name__, reason)
-    step = copying(model.step) if verdict.writes else model.step
+    declared = model.tendency if model.implicit else model.step
+    declared = copying(declared) if verdict.writes else declared
+    step = implicit_step(model, declared) if model.implicit else declared
     return Simulation(*_run_eager(model, step, forcing, known, parameters, stores, layout, fluxes, weights, components))
 
 

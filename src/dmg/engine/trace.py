@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dmg.engine.declare import Values
 from dmg.engine.eager import check_names
 from dmg.engine.graph import Graph
+from dmg.engine.implicit import UNCONVERGED
 from dmg.engine.lower import RULES, as_bool, as_real
 from dmg.engine.state import content
 from dmg.errors import StepError
@@ -360,7 +361,8 @@ def trace_step(
     -------
     Graph
         Inputs ``s:<state>.<i>``, ``x:<forcing>``, ``a:<attribute>``, ``p:<parameter>``, ``u:<weight>.<i>`` and the
-        cotangents ``c:<output>``; outputs ``s:<state>.<i>``, ``f:<flux>`` and the gradients ``d:<input>``.
+        cotangents ``c:<output>``; outputs ``s:<state>.<i>``, ``f:<flux>`` and the gradients ``d:<input>``. Of an
+        implicit model the tendency is traced, and outputs ``s:`` are rates.
     """
     graph = Graph()
     # Weights are where the user put them; everything else is traced beside them.
@@ -439,14 +441,18 @@ class Example:
         self.given: list[Tensor] = []
 
     def outputs(self, fluxes: Sequence[str]) -> dict[str, Tensor]:
-        """Run the step; outputs have one number per element, or one per entry of a vector state."""
-        stores, series = self.model.step(
+        """Run the step, or the tendency; outputs have one number per element, or one per entry of a vector state."""
+        given = (
             Values("state", self._free(self.states)),
             Values("forcing", self._free(self.forcings | self.attributes)),
             Values("parameter", self._free(self.parameters) | self.defaults),
-            self.model.dt,
         )
-        check_names("state", stores, list(self.states))
+        model = self.model
+        stores, series = model.tendency(*given) if model.implicit else model.step(*given, model.dt)
+        if model.implicit:
+            # The new states, and whether there are any, are known after the solution only.
+            fluxes = [n for n in fluxes if n != UNCONVERGED.name and n not in self.states]
+        check_names("rate of the state" if model.implicit else "state", stores, list(self.states))
         check_names("flux", series, [name for name in fluxes if name not in self.states], subset=True)
         stores = {name: stores[name].expand_as(self.states[name]) for name in self.states}
         # A state that is asked for as a series is one more flux: the new value of the state.

@@ -15,6 +15,7 @@ from dmg.engine.graph import Graph
 from dmg.engine.kernel import Kernel
 from dmg.engine.llvm_kernel import Wanted
 from dmg.engine.triton_graph import TritonWriter, write_graph
+from dmg.engine.triton_solver import write_solution
 
 # Pointers and numbers that kernels may take, those that a kernel does not read left out; see `gpu`.
 SIZES = (
@@ -203,7 +204,8 @@ def write_forward(w: TritonKernelWriter, keep: bool) -> str:
             for i, value in enumerate(current):
                 w.store(value, w.elements_at("kept", f"({t} // segment * {count} + {i})"))
             w.level -= 1
-        out = write_graph(w, graph, values | loaded | _named("s", kernel.states, current))
+        known = values | loaded | _named("s", kernel.states, current)
+        out = write_graph(w, graph, known | write_solution(w, known))
         for i, n in enumerate(kernel.fluxes):
             if kernel.components:
                 w.store(out[f"f:{n}"], w.series_at("flux", t, i, "element"))
@@ -230,7 +232,10 @@ def write_adjoint(w: TritonKernelWriter, wanted: Wanted, recompute: bool) -> str
     graph = w.prepared(kernel.adjoint([n for group in names.values() for n in group]))
     values = w.begin()
     lambdas = w.carry("lambda", [w.load(w.elements_at("grad_end", i)) for i in range(count)])
-    carried = [*lambdas, *w.carry("total", ["zero"] * len(summed))]
+    totals = w.carry("total", ["zero"] * len(summed))
+    # An implicit step is differentiated at the state after it, where the way back has just been.
+    after = [w.load(w.elements_at("end", i)) for i in range(count)] if kernel.solver else []
+    carried = [*lambdas, *totals, *w.carry("after", after)]
 
     def reads(t: str) -> dict[str, str]:
         found = w.addresses(t)
@@ -243,6 +248,8 @@ def write_adjoint(w: TritonKernelWriter, wanted: Wanted, recompute: bool) -> str
 
     def back(t: str, loaded: dict[str, str], current: list[str]) -> list[str]:
         known = values | loaded | _named("c:s", kernel.states, current[:count])
+        found, later = current[count : count + len(summed)], current[count + len(summed) :]
+        known |= _named("n", kernel.states, later) if later else {}
         if not kernel.components and w.geometry.components > 1:
             mean = w.constant(1.0 / w.geometry.components)
             for n in (n for n in kernel.fluxes if n not in kernel.weighted):
@@ -252,8 +259,8 @@ def write_adjoint(w: TritonKernelWriter, wanted: Wanted, recompute: bool) -> str
             w.store(out[f"d:{n}"], w.dynamic_at("grad_dynamic", t, i))
         for i, n in enumerate(names["x"]):
             w.store_sum(out[f"d:{n}"], w.series_at("grad_forcing", t, i, "write"))
-        sums = [w.emit(f"{a} + {out[f'd:{n}']}") for a, n in zip(current[count:], summed, strict=True)]
-        return [out[f"d:s:{n}"] for n in kernel.states] + sums
+        sums = [w.emit(f"{a} + {out[f'd:{n}']}") for a, n in zip(found, summed, strict=True)]
+        return [out[f"d:s:{n}"] for n in kernel.states] + sums + [loaded[f"s:{n}"] for n in kernel.states if later]
 
     if recompute:
         _segments(w, values, lambda: w.loop("length", lambda turn: f"stop - 1 - {turn}", reads, carried, back))
@@ -261,7 +268,7 @@ def write_adjoint(w: TritonKernelWriter, wanted: Wanted, recompute: bool) -> str
         w.loop("steps", lambda turn: f"steps - 1 - {turn}", reads, carried, back)
     for i, name in enumerate(lambdas):
         w.store(name, w.elements_at("grad_start", i))
-    total = dict(zip(summed, carried[count:], strict=True))
+    total = dict(zip(summed, totals, strict=True))
     if names["p"]:
         raw = {f"r:{n}": values[f"r:{n}"] for n in kernel.static}
         out = write_graph(w, w.prepared(kernel.epilogue), raw | {f"d:{n}": total[n] for n in names["p"]})
@@ -290,7 +297,8 @@ def _segments(w: TritonKernelWriter, values: dict[str, str], walk_back: Callable
     def again(t: str, loaded: dict[str, str], current: list[str]) -> list[str]:
         for i, value in enumerate(current):
             w.store(value, w.scratch_at(t, i))
-        out = write_graph(w, graph, values | loaded | _named("s", kernel.states, current))
+        known = values | loaded | _named("s", kernel.states, current)
+        out = write_graph(w, graph, known | write_solution(w, known))
         return [out[f"s:{n}"] for n in kernel.states]
 
     w.loop("(length - 1)", lambda turn: f"begin + {turn}", w.addresses, states, again)

@@ -35,6 +35,7 @@ CORE = (
 )
 SHAPE_OF_EVAPOTRANSPIRATION = Parameter("parBETAET", 0.3, 5.0, "-", "shape of the evapotranspiration function")
 CAPILLARY = Parameter("parC", 0.0, 1.0, "d-1", "capillary rise from the lower zone")
+DEFICIT = Parameter("parNDC", 0.05, 0.95, "-", "share of field capacity below which capillary rise sets in")
 REGIONAL = (
     Parameter("parRT", 0.0, 20.0, "mm d-1", "greatest regional flow"),
     Parameter("parAC", 0.0, 2500.0, "km2", "upstream area at which the regional flow changes its direction"),

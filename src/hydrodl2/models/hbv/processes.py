@@ -8,6 +8,8 @@ https://doi.org/10.1029/2022WR032404.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -49,19 +51,34 @@ def melt_and_refreeze(
     return snowpack + refrozen, meltwater - refrozen
 
 
-def snow_outflow(snowpack: Tensor, meltwater: Tensor, holding_capacity: Tensor) -> Tensor:
+def snow_outflow(
+    snowpack: Tensor, meltwater: Tensor, holding_capacity: Tensor, positive: Callable[[Tensor], Tensor] = torch.relu
+) -> Tensor:
     """Return the melt water beyond what the snow holds [mm]."""
-    return torch.relu(meltwater - holding_capacity * snowpack)
+    return positive(meltwater - holding_capacity * snowpack)
 
 
-def soil_wetness(soil: Tensor, field_capacity: Tensor, shape: Tensor) -> Tensor:
+def at_most_one(x: Tensor) -> Tensor:
+    """Return a number that is not negative, one at most."""
+    return torch.clamp(x, 0.0, 1.0)
+
+
+def soil_wetness(
+    soil: Tensor, field_capacity: Tensor, shape: Tensor, bounded: Callable[[Tensor], Tensor] = at_most_one
+) -> Tensor:
     """Return the share of infiltrating water that recharges the groundwater [-]."""
-    return torch.clamp((soil / field_capacity) ** shape, 0.0, 1.0)
+    return bounded((soil / field_capacity) ** shape)
 
 
-def evaporation_factor(soil: Tensor, field_capacity: Tensor, limit: Tensor, shape: Tensor | float) -> Tensor:
+def evaporation_factor(
+    soil: Tensor,
+    field_capacity: Tensor,
+    limit: Tensor,
+    shape: Tensor | float,
+    bounded: Callable[[Tensor], Tensor] = at_most_one,
+) -> Tensor:
     """Return actual over potential evapotranspiration [-]; ``limit`` is the share of field capacity where it is 1."""
-    return torch.clamp((soil / (limit * field_capacity)) ** shape, 0.0, 1.0)
+    return bounded((soil / (limit * field_capacity)) ** shape)
 
 
 def upper_zone(upper: Tensor, k0: Tensor, k1: Tensor, threshold: Tensor, dt: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,184 @@
+"""What kernels of an implicit model are made of: graphs of Newton's method, and of the gradient at the solution.
+
+Everything follows from the trace of the tendency and of its vector-Jacobian product; entries of the Jacobian that are
+zero by structure are never computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from dmg.engine import newton
+from dmg.engine.graph import Graph
+from dmg.engine.implicit import UNCONVERGED
+from dmg.engine.linear_graph import copy_linear, solve
+from dmg.engine.trace import SymbolicMemory
+
+#: Writes the physical parameters that change in time into a graph, by the names of inputs.
+Physical = Callable[[Graph], dict[str, int]]
+
+
+@dataclass(frozen=True)
+class Solver:
+    """The graphs by which a kernel solves a step, in two nested loops over registers.
+
+    Inputs are those of a step and registers, ``attempt:`` and ``iterate:``; outputs are registers. A loop goes on as
+    long as its register ``attempt:stage`` or ``iterate:status`` is positive in some element.
+
+    Parameters
+    ----------
+    first_attempt, judge
+        Start and turn of the outer loop.
+    first_iterate, turn
+        Start and turn of the inner loop.
+    """
+
+    first_attempt: Graph
+    first_iterate: Graph
+    turn: Graph
+    judge: Graph
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """All graphs."""
+        return (self.first_attempt, self.first_iterate, self.turn, self.judge)
+
+
+def solution_names(states: Sequence[str]) -> dict[str, str]:
+    """Return what a step reads of the solution, ``n:<state>`` and ``n:unconverged``, to the register that has it."""
+    found = {f"n:{name}": f"attempt:stores.{i}" for i, name in enumerate(states)}
+    return found | {f"n:{UNCONVERGED.name}": "attempt:failed"}
+
+
+def build_solver(traced: Graph, states: Sequence[str], dt: float, dtype: torch.dtype, physical: Physical) -> Solver:
+    """Return the graphs that solve a step of a traced tendency; ``states`` names the entries of the states."""
+    graphs = {name: Graph() for name in ("first_attempt", "first_iterate", "turn", "judge")}
+    count = len(states)
+
+    def old(g: Graph) -> np.ndarray:
+        return np.array([[g.input(f"s:{n}")] for n in states])
+
+    g = graphs["first_attempt"]
+    _set_registers(g, _inline(g, newton.first_attempt, old(g)))
+    g = graphs["first_iterate"]
+    _set_registers(g, _inline(g, newton.first_iterate, _registers(g, newton.Attempt, count)))
+    g = graphs["judge"]
+    attempt, iterate = _registers(g, newton.Attempt, count), _registers(g, newton.Iterate, count)
+    _set_registers(g, _inline(g, newton.judge, attempt, iterate, old(g)))
+
+    g = graphs["turn"]
+    attempt, iterate = _registers(g, newton.Attempt, count), _registers(g, newton.Iterate, count)
+    stores = _inline(g, newton.trial, iterate)
+    here = {f"s:{n}": int(stores[i, 0]) for i, n in enumerate(states)} | physical(g)
+    rates = copy_linear(g, traced.prune([f"s:{n}" for n in states]), here)
+    span = g.add("mul", int(attempt.share[0]), g.constant(dt))
+    packed = np.array([[rates[f"s:{n}"]] for n in states])
+    lacking = _inline(g, newton.residual, stores, attempt.base, packed, np.array([span]))
+    matrix = _matrix(g, traced, states, here, span)
+    found = solve(g, matrix, [int(node) for node in lacking[:, 0]])
+    correction = np.array([[node] for node in found])
+    tolerance = newton.TOLERANCE[dtype]
+    _set_registers(g, _inline(g, lambda *a: newton.turn(*a, tolerance), iterate, stores, lacking, correction))
+    return Solver(**{name: graph.prune() for name, graph in graphs.items()})
+
+
+def gradient_graph(traced: Graph, states: Sequence[str], fluxes: Sequence[str], dt: float) -> Graph:
+    """Return the graph of a step whose solution is known, with inputs ``n:`` and otherwise those of `trace_step`.
+
+    ``fluxes`` may also be states, as series of their new values.
+
+    With cotangents v of the new state, those of the fluxes included, and A = I - dt df/dS at the solution, the
+    gradient of the old state is u = A^-T v, and of everything else that of the fluxes and dt u of the rates.
+    """
+    g = Graph()
+    series = {n: [e for e in states if n in (e, e.rpartition(".")[0])] for n in fluxes}
+    own = [n for n in fluxes if n != UNCONVERGED.name and not series[n]]
+    here: dict[str, int | None] = {f"s:{n}": g.input(f"n:{n}") for n in states}
+    values = copy_linear(g, traced.prune([f"f:{n}" for n in own]), here)
+    g.outputs = {f"s:{n}": here[f"s:{n}"] for n in states} | {f"f:{n}": values[f"f:{n}"] for n in own}
+    if UNCONVERGED.name in fluxes:
+        g.outputs[f"f:{UNCONVERGED.name}"] = g.input(f"n:{UNCONVERGED.name}")
+    given = {n: g.input(f"c:s:{n}") for n in states}
+    for name, entries in series.items():
+        for k, entry in enumerate(entries):
+            before = g.outputs[f"f:{name}"] if k else g.constant(0.0)
+            g.outputs[f"f:{name}"] = g.add("add", before, here[f"s:{entry}"])
+            given[entry] = g.add("add", given[entry], g.input(f"c:f:{name}"))
+
+    none = {f"c:s:{n}": None for n in states}
+    of_fluxes = copy_linear(g, traced.prune([f"d:s:{n}" for n in states]), here | none)
+    more = {n: of_fluxes[f"d:s:{n}"] for n in states}
+    cotangents = [given[n] if more[n] is None else g.add("add", given[n], more[n]) for n in states]
+    matrix = _matrix(g, traced, states, here, g.constant(dt))
+    found = solve(g, {(j, i): node for (i, j), node in matrix.items()}, cotangents)
+    weights = {f"c:s:{n}": g.add("mul", found[i], g.constant(dt)) for i, n in enumerate(states)}
+    others = [n for n in traced.outputs if n.startswith("d:") and not n.startswith("d:s:")]
+    gradients = copy_linear(g, traced.prune(others), here | weights)
+    g.outputs |= {f"d:s:{n}": found[i] for i, n in enumerate(states)}
+    g.outputs |= {n: g.constant(0.0) if node is None else node for n, node in gradients.items()}
+    return g
+
+
+def _matrix(
+    g: Graph, traced: Graph, states: Sequence[str], here: Mapping[str, int | None], span: int
+) -> dict[tuple[int, int], int]:
+    """Write I - span * df/dS at the states ``here``."""
+    backward = traced.prune([f"d:s:{n}" for n in states])
+    matrix = {}
+    for i, row in enumerate(states):
+        # The vector-Jacobian product with a unit vector is a row of the Jacobian.
+        seeds = {n: None for n in backward.inputs if n.startswith("c:")} | {f"c:s:{row}": g.constant(1.0)}
+        slopes = copy_linear(g, backward, {**here, **seeds})
+        for j, column in enumerate(states):
+            slope, unit = slopes[f"d:s:{column}"], g.constant(1.0 if i == j else 0.0)
+            if slope is not None and g.nodes[slope].value != 0.0:
+                matrix[i, j] = g.add("sub", unit, g.add("mul", span, slope))
+            elif i == j:
+                matrix[i, j] = unit
+    return matrix
+
+
+def _registers(g: Graph, kind: type[Any], count: int) -> Any:
+    """Return the registers of a loop as inputs: vectors [n, 1] and numbers [1]."""
+    prefix = kind.__name__.lower()
+
+    def nodes(field: str) -> np.ndarray:
+        if field in ("stores", "base", "correction"):
+            return np.array([[g.input(f"{prefix}:{field}.{i}")] for i in range(count)])
+        return np.array([g.input(f"{prefix}:{field}")])
+
+    return kind(*(nodes(field) for field in kind._fields))
+
+
+def _set_registers(g: Graph, values: Any) -> None:
+    """Make the outputs of a graph the registers of a loop."""
+    prefix = type(values).__name__.lower()
+    for field, nodes in zip(values._fields, values, strict=True):
+        if nodes.ndim == 1:
+            g.outputs[f"{prefix}:{field}"] = int(nodes[0])
+        else:
+            g.outputs |= {f"{prefix}:{field}.{i}": int(node) for i, node in enumerate(nodes[:, 0])}
+
+
+def _inline(g: Graph, function: Callable[..., Any], *operands: Any) -> Any:
+    """Write what a function of tensors computes into a graph; operands and results are arrays of nodes."""
+    memory = SymbolicMemory(g, torch.float64)
+
+    def tensor(nodes: np.ndarray) -> torch.Tensor:
+        made = torch.ones(nodes.shape, dtype=torch.float64)
+        memory.bind(made, nodes)
+        return made
+
+    def each(function: Callable[[Any], Any], value: Any) -> Any:
+        return type(value)(*map(function, value)) if isinstance(value, tuple) else function(value)
+
+    with torch.inference_mode(False), torch.no_grad():
+        given = [each(tensor, operand) for operand in operands]
+        with memory:
+            result = function(*given)
+        return each(lambda value: memory.nodes(value).copy(), result)
