@@ -72,3 +72,27 @@ def test_a_short_calibration_fits_years_it_has_not_seen(calibration):
     found = calibration.calibrate("Hymod", starts=16, iterations=50)
     assert found["nse_held_out"] > 0.7
     assert found["starts_within_0.01"] > 4
+
+
+def test_camels_run_reached_its_target_within_its_hour_and_stands_in_the_documentation():
+    result = json.loads((ROOT / "benchmarks" / "results" / "camels_531_mingru.json").read_text(encoding="utf-8"))
+    assert result["sites"] == 531
+    assert result["median_nse"]["last"] >= 0.71
+    assert result["cpu_minutes"] <= 2 * 60
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    shown = "**{last:.3f}** / {held:.3f}".format(**result["median_nse"])
+    assert shown in page
+    assert f"| {result['cpu_minutes']:g} min |" in page
+
+
+def test_summary_of_a_run_reads_its_learning_curve(tmp_path):
+    camels = benchmark("camels")
+    about = {"seed": 1, "started": "2020-01-02T03", "git": {"dmg": "abc"}, "timings": {"train_s": 4.0}}
+    about["training"] = {"epochs": 2, "batches_per_epoch": 2}
+    (tmp_path / "run.json").write_text(json.dumps(about))
+    found = {name: {"median": 0.5, "n": 3} for name in camels.METRICS}
+    (tmp_path / "metrics_aggregate.json").write_text(json.dumps({"last": {"streamflow": {"all": found}}}))
+    (tmp_path / "training_log.csv").write_text("epoch,batch,loss\n1,1,4\n1,2,2\n2,1,1\n2,2,2\n")
+    result = camels.summary(tmp_path)
+    assert result["loss_by_epoch"] == [3.0, 1.5]
+    assert (result["sites"], result["minibatches"], result["median_nse"]) == (3, 4, {"last": 0.5})
