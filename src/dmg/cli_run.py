@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,16 +82,53 @@ def main(argv: Sequence[str]) -> int:
         from dmg.cli_experiment import run
 
         return run(words)
-    config = settle(compose_words(words))
-    from dmg.core.utils.interruption import interruptible
+    with _processes():
+        config = _agree(words)
+        from dmg.core.utils.interruption import interruptible
 
-    try:
-        with interruptible():
-            execute(config)
-    except KeyboardInterrupt:
-        print(f"\ninterrupted; {_how_to_go_on(config, words)}", file=sys.stderr)
-        return 130
+        try:
+            with interruptible():
+                execute(config)
+        except KeyboardInterrupt:
+            print(f"\ninterrupted; {_how_to_go_on(config, words)}", file=sys.stderr)
+            return 130
     return 0
+
+
+def _by_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def _is_first() -> bool:
+    """Whether this process, of those that ``torchrun`` started, is the one that writes and prints."""
+    return not _by_torchrun() or os.environ.get("RANK") == "0"
+
+
+def _processes() -> AbstractContextManager[None]:
+    """Return the block in which this process is one of those that ``torchrun`` started; alone, it means nothing."""
+    if not _by_torchrun():
+        return nullcontext()  # a mistyped key is answered before torch is imported
+    from dmg.core.utils.processes import joined
+
+    return joined()
+
+
+def _agree(words: argparse.Namespace) -> Config:
+    """Return the configuration of the run; several processes take that of the first, and each its own device.
+
+    Raises
+    ------
+    ConfigError
+        If several processes shall draw the same numbers and no seed is given.
+    """
+    if not _by_torchrun():
+        return settle(compose_words(words))
+    from dmg.core.utils.processes import from_main, is_main, own_device, world
+
+    config = from_main(settle(compose_words(words)) if is_main() else None)
+    if world() > 1 and config.seed is None:
+        raise ConfigError("several processes have to draw the same numbers", where="seed", hint="give one: seed=0")
+    return config.model_copy(update={"device": own_device(config.device)})
 
 
 def compose_words(words: argparse.Namespace) -> DictConfig:
@@ -142,16 +180,20 @@ def execute(config: Config) -> None:
     DmgError
         For data that are missing or wrong, a folder that has results already, weights that are not there.
     """
-    guard(config)
-    needs_weights(config)
+    first = _is_first()
+    if first:
+        guard(config)
+        needs_weights(config)
 
     import torch
 
     from dmg.core.utils import import_trainer, print_config, set_randomseed
     from dmg.core.utils.freed_memory import freed_memory_kept
 
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO if config.verbose else logging.WARNING)
-    print_config(config)
+    level = logging.ERROR if not first else logging.INFO if config.verbose else logging.WARNING
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=level)
+    if first:
+        print_config(config)
     set_randomseed(config.seed)
     # Gradients that fade through a long warm-up become denormal numbers, on which processors are slow. Said before the
     # first work, because threads that exist already would not follow.
@@ -161,11 +203,14 @@ def execute(config: Config) -> None:
             _run_mode(config, import_trainer(config.trainer)(config, verbose=True))
     finally:
         torch.set_flush_denormal(False)
-    print(f"results: {config.sim_dir if config.mode == 'sim' else config.output_dir}")
+    if first:
+        print(f"results: {config.sim_dir if config.mode == 'sim' else config.output_dir}")
 
 
 def _run_mode(config: Config, trainer: BaseTrainer) -> None:
     """Simulate, train and evaluate as ``mode`` says."""
+    from dmg.core.utils.processes import is_main, wait_for_all
+
     if config.mode == "sim":
         trainer.inference()
     if "train" in config.mode:
@@ -173,7 +218,9 @@ def _run_mode(config: Config, trainer: BaseTrainer) -> None:
         for name in ("eval_dataset", "train_dataset") if "test" in config.mode else ("train_dataset",):
             getattr(trainer, name, None)
         if config.overwrite and not (config.train.resume or config.train.start_epoch):
-            clear(config)
+            if is_main():
+                clear(config)
+            wait_for_all()
         trainer.train()
     if "test" in config.mode:
         trainer.evaluate()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from dmg.conf.period import Mask, Period
 from dmg.conf.section import OpenSection, as_list
+from dmg.errors import ConfigError
 
 
 class Optimizer(OpenSection):
@@ -47,7 +48,7 @@ class Train(Period):
     lr: PositiveFloat = Field(description="Learning rate.")
     lr_scheduler: Scheduler | None = Field(None, description="Scheduler and its arguments; null for none.")
     loss_function: LossFunction = Field(description="Loss and its arguments.")
-    batch_size: PositiveInt = Field(description="Windows per minibatch.")
+    batch_size: PositiveInt = Field(description="Windows per minibatch, of all processes together.")
     epochs: PositiveInt = Field(description="Epochs; training ends after this one.")
     iterations: PositiveInt | None = Field(
         None,
@@ -64,9 +65,28 @@ class Train(Period):
     save_epoch: PositiveInt = Field(1, description="A checkpoint is saved after every so many epochs.")
     grad_clip: Annotated[float, Field(ge=0)] = Field(0.0, description="Largest global norm of the gradient; 0 is off.")
     mask: Mask = None
+    accumulate: PositiveInt = Field(
+        1,
+        description="Minibatches whose gradients are averaged before the optimizer takes a step, for batches larger "
+        "than memory; an epoch keeps its number of minibatches.",
+    )
+    precision: Literal["float32", "bf16"] = Field(
+        "float32",
+        description="Arithmetic of the networks in training; bf16 is faster where the processor has it. Process "
+        "models, losses, weights and evaluation are float32 in any case.",
+    )
     max_bad_batches: PositiveInt = Field(
         20, description="So many minibatches in a row with non-finite loss or gradient end the run."
     )
+
+    @model_validator(mode="after")
+    def _lbfgs_adds_nothing(self) -> Self:
+        if self.accumulate > 1 and self.optimizer.name == "LBFGS":
+            raise ConfigError(
+                "train.accumulate: LBFGS evaluates every minibatch several times and cannot add them up",
+                hint="raise train.batch_size, or choose another optimizer",
+            )
+        return self
 
     @field_validator("lr_scheduler", mode="before")
     @classmethod

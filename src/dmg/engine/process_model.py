@@ -14,6 +14,7 @@ from dmg.engine.implicit import UNCONVERGED
 from dmg.engine.parameters import ParameterLayout, RawParameters
 from dmg.engine.router import Router, extend
 from dmg.engine.simulate import simulate
+from dmg.engine.site_share import rand_by_site
 from dmg.engine.standalone import StandaloneCall
 from dmg.engine.state import ModelState
 from dmg.errors import StepError, did_you_mean
@@ -434,8 +435,7 @@ class ProcessModel(StandaloneCall, nn.Module):
         if not (self.training and self.dy_drop and self.layout.dynamic):
             return raw
         shape = (len(self.layout.dynamic), raw.static.shape[0])
-        # Drawn on the CPU, so that the same seed drops the same parameters on every device.
-        dropped = (torch.rand(shape) < self.dy_drop).to(raw.static.device)
+        dropped = (rand_by_site(shape, dim=1) < self.dy_drop).to(raw.static.device)
         return replace(raw, dropped=dropped, held=raw.dynamic[-1])
 
     def physical_parameters(self, raw: RawParameters) -> dict[str, Tensor]:

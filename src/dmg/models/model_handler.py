@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dmg.core.data.normalisation import FILE_NAME, Normalisation
+from dmg.core.utils.processes import gather_sites
 from dmg.core.utils.weights_file import read_weights, save_model, weights_about, weights_path
 from dmg.engine import Budget
 from dmg.errors import RunError
@@ -76,6 +77,7 @@ class ModelHandler(nn.Module):
             wrapper = NnModel(
                 target_names=self.config.train.target, model=network, config=model.model_dump(), device=self.device
             )
+            wrapper.precision = self.config.train.precision
             return {model.nn.name: wrapper}
         options = model.phy.model_dump() | {"engine": self.config.engine}
         built = {}
@@ -84,6 +86,7 @@ class ModelHandler(nn.Module):
             network = load_nn_model(model, process)
             coupling = delta_models.get(getattr(process, "coupling", "DplModel"))
             built[name] = coupling(phy_model=process, nn_model=network, device=self.device)
+            built[name].precision = self.config.train.precision
         return built
 
     @property
@@ -156,10 +159,12 @@ class ModelHandler(nn.Module):
     ) -> Tensor:
         """Return the loss of the last outputs, summed over targets (with their weights) and models.
 
+        Where several processes share the batch it is the loss of the whole of it, the same in every process.
+
         Parameters
         ----------
         batch
-            ``target`` [T - warmup, B, K] and, for losses that scale by site, ``batch_sample``.
+            ``target`` [T - warmup, B, K] and, for losses that scale by site, ``batch_sample``; the whole batch.
         loss_func
             A loss, or target name to loss; the one of the configuration, scaled by this batch, if absent.
         """
@@ -183,7 +188,7 @@ class ModelHandler(nn.Module):
                     criterion = load_criterion(observed, train.loss_function, device=self.device)
                     sites = None
                 weight = train.target_weights.get(target, 1.0)
-                loss = loss + weight * criterion(output[target], observed, sample_ids=sites)
+                loss = loss + weight * criterion(gather_sites(output[target]), observed, sample_ids=sites)
             self.loss_dict[name] = float(loss.detach())
             if self.verbose:
                 print(f"{name} loss: {self.loss_dict[name]:.6f}")

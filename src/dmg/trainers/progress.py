@@ -7,15 +7,17 @@ from typing import Any
 
 
 def progress(total: int, description: str, initial: int = 0, unit: str = "batch") -> Any:
-    """Return a tqdm bar on the standard error stream; it shows nothing unless that is a terminal."""
+    """Return a tqdm bar on the standard error stream, which the first process shows if that is a terminal."""
     from tqdm import tqdm
+
+    from dmg.core.utils.processes import is_main
 
     return tqdm(
         total=total,
         initial=initial,
         desc=description,
         unit=unit,
-        disable=not sys.stderr.isatty(),
+        disable=not (is_main() and sys.stderr.isatty()),
         dynamic_ncols=True,
         leave=False,
         mininterval=0.5,

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from dmg.core.utils.evaluating import evaluating
+from dmg.core.utils.processes import from_all, rank, world
 from dmg.engine import Budget
 from dmg.errors import RunError
 from dmg.models.fingerprint import weights_digest
@@ -82,7 +83,8 @@ def simulate_sites(
     sampler
         Cuts the dataset into batches of sites.
     batch_size
-        Sites per batch; any number gives the same result.
+        Sites per batch; any number gives the same result. Several processes take batches in turn, and all of them get
+        the result of all.
     static
         ``last`` or ``held``.
     outputs
@@ -106,22 +108,30 @@ def simulate_sites(
         dataset = dataset.select(times=slice(start.first_step(_times(dataset)), None))
     n_sites = dataset.n_sites
     sites = list(dataset.sites) if dataset.sites is not None else [str(i) for i in range(n_sites)]
-    states, state_sites, budgets = [], [], []
-    parts: dict[str, list[np.ndarray]] = {}
+    moment = {"time": _times(dataset)[-1], "step": _step(dataset, start), **made}
+    begins = range(0, n_sites, batch_size)
+    parts: dict[int, _Part] = {}
     with evaluating(model), progress(n_sites, description, unit="site") as bar:
-        for begin in range(0, n_sites, batch_size):
+        for begin in begins[rank() :: world()]:
             end = min(begin + batch_size, n_sites)
             batch = sampler.get_validation_sample(dataset, begin, end)
             at = _state_sites(batch, sites[begin:end])
             before = None if start is None else start.of(at, model.device)
-            state_sites += at
             result = model(batch, state=before, static=static, outputs=outputs, whole_state=True, account=account)
-            states.append(model.get_states())
-            budgets.append({name: budget.map(Tensor.cpu) for name, budget in model.budget.items()})
-            for name, values in _named(result, batch, outputs).items():
-                parts.setdefault(name, []).append(values)
-            bar.update(end - begin)
-    series = {name: np.concatenate(pieces, axis=-1) for name, pieces in parts.items()}
+            found = _named(result, batch, outputs)
+            labels = {_label(m, n, len(result)): n for m, named in result.items() for n in named}
+            parts[begin] = _Part(
+                found,
+                {label: name for label, name in labels.items() if label in found},
+                FullState.join([model.get_states()], at, **moment),
+                {name: budget.map(Tensor.cpu) for name, budget in model.budget.items()},
+            )
+            bar.update((end - begin) * world())
+    for others in from_all(parts):
+        parts |= others
+    joined = [parts[begin] for begin in begins]
+    state_sites = [site for part in joined for site in part.state.sites]
+    series = {name: np.concatenate([part.series[name] for part in joined], axis=-1) for name in joined[0].series}
     length = max((s.shape[0] for s in series.values() if s.ndim == 2), default=dataset.n_times)
     return Simulation(
         sites=sites,
@@ -129,19 +139,20 @@ def simulate_sites(
         series=series,
         units=_units(model, dataset, list(series)),
         static=static,
-        outputs={label: n for m in result for n in result[m] if (label := _label(m, n, len(result))) in series},
-        state=FullState.join(states, state_sites, time=_times(dataset)[-1], step=_step(dataset, start), **made),
-        budgets={name: Budget.join([part[name] for part in budgets]) for name in budgets[0]},
+        outputs=joined[0].outputs,
+        state=FullState.join([part.state.models for part in joined], sites, **moment),
+        budgets={name: Budget.join([part.budgets[name] for part in joined]) for name in joined[0].budgets},
     )
 
 
-def _state_sites(batch: Batch, sites: list[str]) -> list[str]:
-    """Return whose states the models have after a batch: those of the sites, or of the units that drain to them.
+@dataclass(frozen=True)
+class _Part:
+    """What came out of one batch of sites."""
 
-    A unit above several gauges may be there several times, each time with the same state.
-    """
-    upstream = batch.get("upstream")
-    return sites if upstream is None else list(upstream.hourly.sites)
+    series: dict[str, np.ndarray]
+    outputs: dict[str, str]
+    state: FullState
+    budgets: dict[str, Budget]
 
 
 def _named(result: dict[str, dict[str, Any]], batch: Batch, wanted: Sequence[str] | None) -> dict[str, np.ndarray]:

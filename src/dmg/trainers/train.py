@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from dmg.core.data.training_grid import create_training_grid
 from dmg.core.utils.interruption import check_interruption
+from dmg.core.utils.processes import from_main, same_weights, sum_gradients
 from dmg.errors import ConfigError, RunError
 from dmg.trainers.checkpoint import (
     checkpoint_path,
@@ -24,6 +26,7 @@ from dmg.trainers.checkpoint import (
 )
 from dmg.trainers.guard import NonFinite, NonFiniteGuard
 from dmg.trainers.optimizer import step_scheduler
+from dmg.trainers.own_sites import own_sites
 from dmg.trainers.progress import progress
 from dmg.trainers.training_log import TrainingLog
 from dmg.trainers.weights import write_best
@@ -95,6 +98,7 @@ class Training:
         self.fingerprint = dataset.fingerprint() if run else ""
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.epoch = 0
+        self.added = 0  # gradients since the last step of the optimizer
         self.losses: dict[int, float] = {}
         self.scores: dict[int, float] = {}
         self.best_epoch: int | None = None
@@ -108,6 +112,7 @@ class Training:
 
     def run(self) -> None:
         """Train until the last epoch or until validation stops improving; files are complete after every epoch."""
+        same_weights(self.model)
         if self.run_dir and self.epoch == 0:
             self._save_checkpoint()
         while self.epoch < self.config.train.epochs and not self.stopped_early:
@@ -127,26 +132,32 @@ class Training:
             If the checkpoint of ``train.start_epoch`` is not there, or data, model or settings are not those of the
             interrupted training.
         """
-        train = self.config.train
-        if self.run_dir is None or not (train.resume or train.start_epoch):
+        path = self._find_checkpoint() if self.run_dir else None
+        path, state = from_main((path, load_checkpoint(path) if path else None))
+        if path is None:
             return False
-        found = find_checkpoints(self.run_dir.model_dir)
+        self._restore(state, str(path))
+        self.announce(f"continuing after epoch {self.epoch} ({path})")
+        return True
+
+    def _find_checkpoint(self) -> Path | None:
+        """Return the checkpoint that the configuration asks to continue from; None to start afresh."""
+        train, folder = self.config.train, self.run_dir.model_dir
+        if not (train.resume or train.start_epoch):
+            return None
+        found = find_checkpoints(folder)
         if train.start_epoch and not train.resume:
             if train.start_epoch not in found:
                 raise RunError(
                     f"there is no checkpoint of epoch {train.start_epoch} to continue from",
-                    where=str(checkpoint_path(self.run_dir.model_dir, train.start_epoch)),
+                    where=str(checkpoint_path(folder, train.start_epoch)),
                     hint=f"the newest is kept: {', '.join(map(str, found)) or 'none'}; train.resume=true takes it",
                 )
-            path = found[train.start_epoch]
-        elif not found:
-            logger.warning("no checkpoint in %s: training starts at epoch 1", self.run_dir.model_dir)
-            return False
-        else:
-            path = found[max(found)]
-        self._restore(load_checkpoint(path), str(path))
-        self.announce(f"continuing after epoch {self.epoch} ({path})")
-        return True
+            return found[train.start_epoch]
+        if not found:
+            logger.warning("no checkpoint in %s: training starts at epoch 1", folder)
+            return None
+        return found[max(found)]
 
     def _run_epoch(self, epoch: int) -> float:
         """Run the minibatches of an epoch and return their mean loss."""
@@ -156,7 +167,7 @@ class Training:
             for number in range(1, self.n_batches + 1):
                 began = time.perf_counter()
                 batch = self.sampler.get_training_sample(self.dataset, self.n_sites, self.n_times)
-                loss, norm, fault = self._step(batch)
+                loss, norm, fault = self._step(batch, last=number == self.n_batches)
                 if fault is None:
                     losses.append(loss)
                 rate = self.optimizer.param_groups[0]["lr"]
@@ -173,29 +184,53 @@ class Training:
             )
         return sum(losses) / len(losses)
 
-    def _step(self, batch: Batch) -> tuple[float, float, NonFinite | None]:
-        """Take one step of the optimizer, or none if loss or gradient are not finite; return both and the fault."""
+    def _step(self, batch: Batch, last: bool) -> tuple[float, float, NonFinite | None]:
+        """Add the gradient of a minibatch and, with the last of ``train.accumulate``, let the optimizer take a step.
+
+        No step is taken if loss or gradient are not finite; what was added since the last step is dropped then.
+
+        Returns
+        -------
+        loss, norm, fault
+            Loss of the minibatch, norm of the gradient of the step (NaN between steps), and what was not finite.
+        """
         seen = [math.nan, math.nan]
 
-        def closure() -> Tensor:
-            self.optimizer.zero_grad(set_to_none=True)
-            self.model(batch, outputs=self.config.train.target)
-            loss = self.model.calc_loss(batch, self.loss_func)
+        def add_gradient() -> Tensor:
+            with own_sites(batch) as part:
+                self.model(part, outputs=self.config.train.target)
+                loss = self.model.calc_loss(batch, self.loss_func)
             seen[:] = [loss.item(), math.nan]
             self.guard.check_loss(loss)
             loss.backward()
+            self.added += 1
+            return loss
+
+        def finish_gradient() -> None:
+            sum_gradients(self.parameters)
+            self._average()
             seen[1] = self._clip()
             self.guard.check_gradient(seen[1], self.model.named_parameters())
+
+        def closure() -> Tensor:
+            self._forget_gradient()
+            loss = add_gradient()
+            finish_gradient()
             return loss
 
         try:
             if isinstance(self.optimizer, torch.optim.LBFGS):
                 self._step_with_closure(closure)
-            else:
-                closure()
+                return seen[0], seen[1], None
+            if not self.added:
+                self._forget_gradient()
+            add_gradient()
+            if last or self.added == self.config.train.accumulate:
+                finish_gradient()
                 self.optimizer.step()
+                self._forget_gradient()
         except NonFinite as reason:
-            self.optimizer.zero_grad(set_to_none=True)
+            self._forget_gradient()
             return seen[0], seen[1], reason
         return seen[0], seen[1], None
 
@@ -210,6 +245,17 @@ class Training:
                     p.copy_(old)
             self.optimizer.state.clear()
             raise
+
+    def _average(self) -> None:
+        """Turn the sum of the gradients since the last step into their mean."""
+        if self.added > 1:
+            for p in self.parameters:
+                if p.grad is not None:
+                    p.grad /= self.added
+
+    def _forget_gradient(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        self.added = 0
 
     def _clip(self) -> float:
         """Clip the gradient if asked for; return its global norm before."""
@@ -276,7 +322,7 @@ class Training:
     def _restore(self, state: Mapping[str, Any], where: str) -> None:
         """Continue from a state of a checkpoint."""
         changed = differences(state["settings"], self._settings())
-        if state["data"] != self.fingerprint:
+        if self.run_dir and state["data"] != self.fingerprint:
             changed.append("the training data")
         if changed:
             raise RunError(

@@ -16,6 +16,7 @@ import torch
 from dmg.core.data.batch import Batch
 from dmg.core.logging import get_exp_logger
 from dmg.core.utils.atomic import write_text
+from dmg.core.utils.processes import is_main, wait_for_all
 from dmg.errors import ConfigError
 from dmg.models.full_state import FullState
 from dmg.registry import loaders, samplers, trainers
@@ -60,7 +61,7 @@ class Trainer(BaseTrainer):
     optimizer, scheduler
         Of the models' parameters.
     write_out
-        Write files into ``output_dir``.
+        Write files into ``output_dir``; of several processes the first does.
     verbose
         Print a line for every epoch, and the scores.
 
@@ -97,8 +98,8 @@ class Trainer(BaseTrainer):
         self._given = {"train": train_dataset, "eval": eval_dataset, "sim": dataset}
         self.loss_func = loss_func
         self.optimizer, self.scheduler = optimizer, scheduler
-        self.write_out, self.verbose = write_out, verbose
-        self.run_dir = RunDirectory.of(self.config) if write_out else None
+        self.write_out, self.verbose = write_out, verbose and is_main()
+        self.run_dir = RunDirectory.of(self.config) if write_out and is_main() else None
         self.metrics: dict[str, Any] = {}
         self.simulation: Simulation | None = None
         self.training: Training | None = None
@@ -158,7 +159,7 @@ class Trainer(BaseTrainer):
         if self.scheduler is None:
             self.scheduler = make_scheduler(self.optimizer, config.train)
         _check_plateau(self.scheduler, config)
-        name = config.logging if self.write_out else "none"
+        name = config.logging if self.run_dir else "none"
         with get_exp_logger(name, log_dir=config.log_dir) as experiment:
             experiment.log_config(config.model_dump(mode="json"))
             self.training = training = Training(
@@ -177,8 +178,9 @@ class Trainer(BaseTrainer):
             if not training.resume():
                 load_pretrained(self.model, config)
             training.run()
-        if training.best_epoch is not None and self.run_dir:
-            self.model.load_model(training.best_epoch, self.run_dir.model_dir)
+        if training.best_epoch is not None and self.write_out:
+            wait_for_all()
+            self.model.load_model(training.best_epoch, config.model_dir)
         self.model.epoch = training.best_epoch or training.epoch
         if self.run_dir:
             self.run_dir.note(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dmg.core.utils.evaluating import evaluating
+from dmg.core.utils.precision import network_precision
 from dmg.engine import Budget, ModelState, ProcessModel, RawParameters, account
 from dmg.errors import ConfigError, StepError
 from dmg.models.delta_models.delta_state import DeltaState
@@ -68,6 +69,11 @@ class DplModel(nn.Module):
     device
         Where to build it.
 
+    Attributes
+    ----------
+    precision
+        ``float32`` or ``bf16``: arithmetic of the network in training; the process model's is float32 in any case.
+
     Examples
     --------
     Called with a data set alone, the model behaves as published: no state, warm-up at the start of the window. ``run``
@@ -99,6 +105,7 @@ class DplModel(nn.Module):
             nn_model = load_nn_model(config, phy_model, device=device)
         self.phy_model = phy_model.to(device)
         self.nn_model = nn_model.to(device)
+        self.precision = "float32"
         if isinstance(phy_model, ProcessModel):
             # One logistic between network and bounds: that of a network which ends in one, or else the model's.
             link = "identity" if getattr(nn_model, "bounded", False) else "logistic"
@@ -281,6 +288,16 @@ class DplModel(nn.Module):
         memory
             Hidden state after the last step; None without one.
         """
+        if not self.training or self.precision == "float32":
+            return self._run_network(data_dict, static_steps, memory)
+        with network_precision(self.precision, data_dict["x_phy"]):
+            found, memory = self._run_network(data_dict, static_steps, memory)
+        wide = {s: replace(raw, dynamic=raw.dynamic.float(), static=raw.static.float()) for s, raw in found.items()}
+        return wide, memory
+
+    def _run_network(
+        self, data_dict: Mapping[str, Any], static_steps: Sequence[int], memory: Any
+    ) -> tuple[dict[int, RawParameters], Any]:
         layout, network = self.phy_model.layout, self.nn_model
         if hasattr(network, "raw_parameters"):
             return dict.fromkeys(static_steps, network.raw_parameters(data_dict, layout)), None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dmg.engine import Flux, Parameter, ProcessModel, RawParameters, State, simulate
 from dmg.engine.declare import Values
+from dmg.engine.site_share import dropout_by_site
 from dmg.models.neural_networks.base import BaseNetwork, check_dropout, check_width
 from dmg.registry import networks
 
@@ -54,7 +55,7 @@ class MinGruBlock(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.inner = nn.Linear(width, 3 * width)
-        self.drop = nn.Dropout(dr)
+        self.dr = dr
         self.recurrence = GatedRecurrence(width)
         with torch.no_grad():
             # From channels that remember months to channels that forget within days.
@@ -63,11 +64,12 @@ class MinGruBlock(nn.Module):
     def forward(self, x: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the series [T, B, width] and the hidden state [B, width] after it."""
         steps, sites, width = x.shape
-        raw = RawParameters(self.inner(self.norm(x)), x.new_empty(sites, 0))
+        # Products may be rounded (train.precision), the recurrence and the residual stream are not.
+        raw = RawParameters(self.inner(self.norm(x)).to(x.dtype), x.new_empty(sites, 0))
         start = {"hidden": x.new_zeros(sites, width) if hidden is None else hidden}
         nothing = x.new_empty(steps, sites, 0)
         run = simulate(self.recurrence, nothing, raw, start, fluxes=["gated"], components=True)
-        kept = self.drop(x.new_ones(1, sites, width))
+        kept = dropout_by_site(x.new_ones(1, sites, width), self.dr, self.training, dim=1)
         return torch.addcmul(x, run.fluxes["gated"], kept), run.stores["hidden"]
 
 
@@ -113,7 +115,7 @@ class MinGruModel(BaseNetwork):
     def features(self, x: Tensor, state: MinGruState | None = None) -> tuple[Tensor, MinGruState]:
         """Return the hidden series [T, B, hidden] and the state after its last step."""
         check_width(x.shape[-1], self.nx, type(self).__name__)
-        h, states = self.linear_in(x), []
+        h, states = self.linear_in(x).to(x.dtype), []
         for i, block in enumerate(self.blocks):
             h, final = block(h, state[i] if state is not None else None)
             states.append(final)

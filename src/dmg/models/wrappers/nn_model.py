@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dmg.core.utils.evaluating import evaluating
+from dmg.core.utils.precision import network_precision
 from dmg.errors import ConfigError, StepError
 from dmg.models.delta_models.delta_state import DeltaState
 from dmg.registry import delta_models
@@ -29,6 +30,11 @@ class NnModel(nn.Module):
         The block ``model``: ``warmup`` steps are cut from every output; the network is built from it if none is given.
     device
         Where to build it.
+
+    Attributes
+    ----------
+    precision
+        ``float32`` or ``bf16``: arithmetic of the network in training.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class NnModel(nn.Module):
 
             model = load_nn_model(config, device=device)
         self.nn_model = model.to(device)
+        self.precision = "float32"
 
     def forward(
         self,
@@ -74,11 +81,14 @@ class NnModel(nn.Module):
         """
         x = data_dict["xc_nn_norm"]
         memory = None
-        if hasattr(self.nn_model, "features"):
-            hidden, memory = self.nn_model.features(x, state.network if state else None)
-            prediction = self.nn_model.head(hidden)
-        else:
-            prediction = self.nn_model(x)
+        with network_precision(self.precision if self.training else "float32", x):
+            if hasattr(self.nn_model, "features"):
+                hidden, memory = self.nn_model.features(x, state.network if state else None)
+                prediction = self.nn_model.head(hidden)
+            else:
+                prediction = self.nn_model(x)
+        if prediction.dtype is torch.bfloat16:
+            prediction = prediction.float()
         if prediction.shape[-1] != len(self.target_names):
             raise ConfigError(
                 f"the network has {prediction.shape[-1]} outputs for {len(self.target_names)} targets "
