@@ -55,3 +55,21 @@ def test_no_logger_leaves_no_file(tmp_path, name):
 def test_unknown_logger_is_named():
     with pytest.raises(UnknownNameError, match="did you mean 'tensorboard'"):
         get_exp_logger("tensorbord")
+
+
+def test_wandb_keeps_an_offline_run(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    with get_exp_logger("wandb", log_dir=tmp_path, config={"seed": 41}) as logger:
+        logger.log_metrics({"Loss/train_total": 0.53125}, step=7)
+    (path,) = tmp_path.rglob("run-*.wandb")  # what `wandb sync` sends: records one after the other, uncompressed
+    kept = path.read_bytes()
+    assert b"Loss/train_total" in kept
+    assert b"0.53125" in kept
+    assert b"seed" in kept
+
+
+def test_wandb_absent_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ConfigError, match=r"dmg\[logging\]"):
+        get_exp_logger("wandb", log_dir=tmp_path)

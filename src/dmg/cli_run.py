@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -128,6 +129,12 @@ def _agree(words: argparse.Namespace) -> Config:
     config = from_main(settle(compose_words(words)) if is_main() else None)
     if world() > 1 and config.seed is None:
         raise ConfigError("several processes have to draw the same numbers", where="seed", hint="give one: seed=0")
+    if world() > 1 and config.do_tune:
+        raise ConfigError(
+            "a search is one process",
+            where="do_tune",
+            hint="start several searches with one data base, tune.storage, to run trials side by side",
+        )
     return config.model_copy(update={"device": own_device(config.device)})
 
 
@@ -200,11 +207,30 @@ def execute(config: Config) -> None:
     torch.set_flush_denormal(True)
     try:
         with freed_memory_kept():
-            _run_mode(config, import_trainer(config.trainer)(config, verbose=True))
+            if config.do_tune:
+                _tune(config)
+            elif config.multimodel.members:
+                _average(config)
+            else:
+                _run_mode(config, import_trainer(config.trainer)(config, verbose=True))
     finally:
         torch.set_flush_denormal(False)
     if first:
         print(f"results: {config.sim_dir if config.mode == 'sim' else config.output_dir}")
+
+
+def _tune(config: Config) -> None:
+    from dmg.trainers.tune import tune
+
+    tune(config)
+
+
+def _average(config: Config) -> None:
+    """Average trained runs; one process does."""
+    from dmg.trainers.average import average_runs
+
+    if _is_first():
+        average_runs(config)
 
 
 def _run_mode(config: Config, trainer: BaseTrainer) -> None:
@@ -236,7 +262,7 @@ def guard(config: Config) -> None:
     """
     folder = Path(str(config.output_dir))
     require_writable(folder)
-    if not folder.is_dir() or config.overwrite:
+    if not folder.is_dir() or config.overwrite or (config.do_tune and (folder / "study.db").exists()):
         return
     if "train" in config.mode:
         if config.train.resume or config.train.start_epoch:
@@ -301,7 +327,7 @@ def needs_weights(config: Config) -> None:
     if pretrained and not Path(pretrained).expanduser().exists():
         raise ConfigError(f"there is no folder {pretrained}", where="pretrained_model_dir")
     own = Path(str(config.model_dir))
-    if "train" in config.mode or pretrained or (own.is_dir() and any(own.iterdir())):
+    if "train" in config.mode or config.multimodel.members or pretrained or (own.is_dir() and any(own.iterdir())):
         return
     raise ConfigError(
         f"mode: {config.mode} needs trained weights, and {own} has none",
@@ -310,11 +336,17 @@ def needs_weights(config: Config) -> None:
 
 
 def _how_to_go_on(config: Config, words: argparse.Namespace) -> str:
+    if config.do_tune:
+        return f"go on with: {_command(words, config)}"
     model = Path(str(config.model_dir))
     if "train" not in config.mode or not model.is_dir() or not any(model.glob("*_ep*")):
         return "nothing was trained yet" if "train" in config.mode else "run the same command again"
+    return f"resume with: {_command(words, config)} train.resume=true"
+
+
+def _command(words: argparse.Namespace, config: Config) -> str:
+    """Return the command of a run, with its folder."""
     kept = [w for w in words.overrides if not w.startswith(("output_dir=", "train.resume=", "exp_name=", "run_dir="))]
     name = [] if words.config_name is None else ["--config-name", words.config_name]
     path = [] if words.config_path is None else ["--config-path", words.config_path]
-    command = ["dmg", *name, *path, *kept, f"output_dir={config.output_dir}", "train.resume=true"]
-    return f"resume with: {' '.join(command)}"
+    return shlex.join(["dmg", *name, *path, *kept, f"output_dir={config.output_dir}"])

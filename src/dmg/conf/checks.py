@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dmg.conf.explain import join
 from dmg.conf.period import format_date, parse_date
 from dmg.conf.plugins import plugin_problems
-from dmg.errors import did_you_mean
+from dmg.errors import ConfigError, did_you_mean
 from dmg.registry import loaders, networks, process_models, samplers, samples
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def check(config: Config) -> None:
         *_window(config),
         *_variables(config),
         *_flow_regime(config),
+        *_multimodel(config),
+        *_tune(config),
         *plugin_problems(config),
         *_two_time_steps(config),
     ]
@@ -130,6 +132,77 @@ def _flow_regime(config: Config) -> list[Problem]:
             "set model.flow_regime=null; a loss such as NseLogBatchLoss or RmseCombLoss gives low flows more weight",
         )
     ]
+
+
+def _multimodel(config: Config) -> list[Problem]:
+    """An ensemble has several members, and one whose weights alone are trained has members that are trained."""
+    kind, settings = config.multimodel_type, config.multimodel
+    if kind is None:
+        return []
+    problems: list[Problem] = []
+    if settings.members:
+        if kind != "avg" or config.mode != "test":
+            problems.append(
+                (
+                    f"multimodel.members are averaged, but multimodel_type is {kind} and mode {config.mode}",
+                    "set multimodel_type=avg and mode=test, or leave multimodel.members empty",
+                )
+            )
+        return problems
+    models = config.model.phy.name if config.model.phy else []
+    if len(models) < 2:
+        problems.append(
+            (
+                f"multimodel_type: {kind} combines several models, and model.phy.name has {len(models)}",
+                "name several, as in model.phy.name=[Hbv, Hbv_1_1p], or average trained runs with multimodel.members",
+            )
+        )
+    if kind == "nn_sequential" and "train" in config.mode and not config.pretrained_model_dir:
+        problems.append(
+            (
+                "multimodel_type: nn_sequential trains the weights of members that are trained already",
+                "train them first (multimodel_type=none), then give pretrained_model_dir=<that run>/model",
+            )
+        )
+    for key in ("forcings", "attributes"):
+        known = getattr(config.model.nn, key)
+        problems += [
+            (f"multimodel.{key}: '{name}' is not among model.nn.{key}", did_you_mean(name, known))
+            for name in getattr(settings, key)
+            if name not in known
+        ]
+    return problems
+
+
+def _tune(config: Config) -> list[Problem]:
+    """A search needs something to vary, and a score that is neither of the training nor of the test."""
+    from dmg.conf.compose import check_key
+
+    if not config.do_tune:
+        return []
+    problems: list[Problem] = []
+    if "train" not in config.mode:
+        problems.append((f"do_tune: true trains, and mode is {config.mode}", "set mode=train"))
+    if config.valid is None:
+        problems.append(
+            (
+                "do_tune: true scores each trial by its validation, and there is no block 'valid'",
+                "give valid.start_time and valid.end_time between training and test",
+            )
+        )
+    if not config.tune.space:
+        problems.append(
+            (
+                "do_tune: true varies the keys of tune.space, which is empty",
+                "tune.space.train.lr='{low: 0.001, high: 0.1}'",
+            )
+        )
+    for key in config.tune.space:
+        try:
+            check_key(key)
+        except ConfigError as error:
+            problems.append((f"tune.space: {error.what}", error.hint))
+    return problems
 
 
 def _variables(config: Config) -> list[Problem]:

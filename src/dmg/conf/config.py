@@ -9,10 +9,12 @@ from pydantic import Field, NonNegativeInt, ValidationError, field_validator, mo
 from dmg.conf.derive import folders, hand_down
 from dmg.conf.explain import explain
 from dmg.conf.model import Model
+from dmg.conf.multimodel import MultiModel
 from dmg.conf.observations import Observations
 from dmg.conf.section import Section
 from dmg.conf.test import Sim, Test
 from dmg.conf.train import Train, Valid
+from dmg.conf.tune import Tune
 from dmg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,16 +43,22 @@ class Config(Section):
     )
     run_dir: str | None = Field(None, description="Folder of this run, instead of output/<name>/….")
     mode: Literal["train", "test", "train_test", "sim"] = Field("train_test", description="What the run does.")
-    do_tune: bool = Field(False, description="Kept for published files; must be false.")
+    do_tune: bool = Field(False, description="Search for settings as the block tune says, instead of one training.")
     overwrite: bool = Field(False, description="Write into the folder of a named experiment that has results already.")
-    multimodel_type: Literal["none"] | None = Field(None, description="Kept for published files; none or null.")
+    multimodel_type: Literal["avg", "nn_parallel", "nn_sequential"] | None = Field(
+        None,
+        description="How several models (model.phy.name, multimodel.members) become one: avg is their mean; "
+        "nn_parallel trains them and a network that weighs them together; nn_sequential trains that network alone, "
+        "with members from pretrained_model_dir; null (or none) leaves them side by side.",
+    )
     seed: NonNegativeInt | None = Field(
         0, description="Seed of every random number; null for a run that cannot be repeated."
     )
-    logging: Literal["json", "tensorboard"] | None = Field(
+    logging: Literal["json", "tensorboard", "wandb"] | None = Field(
         "json",
         description="How the course of training is logged in log_dir beside training_log.csv: json (one object per "
-        "epoch in metrics.jsonl), tensorboard, or null for not at all.",
+        "epoch in metrics.jsonl), tensorboard, wandb (Weights & Biases; offline by WANDB_MODE=offline), or null for "
+        "not at all.",
     )
     cache_states: bool = Field(
         False,
@@ -87,6 +95,8 @@ class Config(Section):
     test: Test = Field(description="Evaluation.")
     sim: Sim | None = Field(None, description="Simulation; needed by mode sim.")
     model: Model = Field(description="The coupled model.")
+    multimodel: MultiModel = Field(default_factory=MultiModel, description="The ensemble.")
+    tune: Tune = Field(default_factory=Tune, description="Search for settings.")
     observations: Observations = Field(default_factory=Observations, description="The data set.")
 
     @model_validator(mode="before")
@@ -111,9 +121,9 @@ class Config(Section):
     def _old_mode(cls, value: Any) -> Any:
         return "sim" if value == "simulation" else value
 
-    @field_validator("logging", mode="before")
+    @field_validator("logging", "multimodel_type", mode="before")
     @classmethod
-    def _no_logging(cls, value: Any) -> Any:
+    def _none_is_null(cls, value: Any) -> Any:
         return None if value in ("none", "") else value
 
     @field_validator("data_loader", "data_sampler", "trainer", "load_epoch", mode="before")
@@ -123,8 +133,6 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if self.do_tune:
-            raise ConfigError("do_tune: true has no effect in this program", hint="remove the key")
         if self.mode == "sim" and self.sim is None:
             raise ConfigError("mode: sim needs the block 'sim'", hint="give sim.start_time and sim.end_time")
         return self

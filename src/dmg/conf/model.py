@@ -59,7 +59,8 @@ class Phy(OpenSection):
     }
 
     name: Annotated[list[str], BeforeValidator(as_list)] = Field(
-        min_length=1, description="Process model; one name or a list of one."
+        min_length=1,
+        description="Process model; several run side by side, each with a network of its own (see multimodel_type).",
     )
     dynamic_params: dict[str, Names] = Field(
         {},

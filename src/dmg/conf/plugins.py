@@ -35,6 +35,12 @@ def plugin_problems(config: Config) -> list[Problem]:
         read = {key for keys in getattr(network, "config_keys", {}).values() for key in keys}
         known = {*type(config.model.nn).model_fields, *read, *getattr(network, "options", ())}
         problems += _unknown(config.model.nn.arguments, known, "model.nn")
+    if config.multimodel_type in ("nn_parallel", "nn_sequential"):
+        weigher = find(networks, config.multimodel.name, "multimodel.name")
+        read = {key for keys in getattr(weigher, "config_keys", {}).values() for key in keys}
+        known = {*type(config.multimodel).model_fields, *read, *getattr(weigher, "options", ())}
+        problems += _unknown(config.multimodel.arguments, known, "multimodel") if weigher is not None else []
+        find(losses, config.multimodel.loss_function, "multimodel.loss_function")
     loss = find(losses, config.train.loss_function.name, "train.loss_function.name")
     if loss is not None:
         known = getattr(loss, "defaults", {})
@@ -60,7 +66,8 @@ def plugin_problems(config: Config) -> list[Problem]:
                 for p in names
                 if known and p not in known
             ]
-        problems += [p for name, model in models.items() for p in _forcing_problems(name, model, phy)]
+        needed = {f.name for model in models.values() for f in getattr(model, "forcings", ())}
+        problems += [p for name, model in models.items() for p in _forcing_problems(name, model, phy, needed)]
     return problems + _optimisation(config)
 
 
@@ -82,8 +89,11 @@ def under_class_names(config: Config) -> Config:
     return config.model_copy(update={"model": model})
 
 
-def _forcing_problems(name: str, model: Any, phy: Phy) -> list[Problem]:
-    """Compare ``model.phy.forcings`` with what a process model declares; ``variables`` gives them other names."""
+def _forcing_problems(name: str, model: Any, phy: Phy, needed: set[str]) -> list[Problem]:
+    """Compare ``model.phy.forcings`` with what a process model declares, and all of them need.
+
+    ``variables`` gives the forcings other names.
+    """
     declared = {need.name: need.unit for need in getattr(model, "forcings", ())}
     if not declared or not phy.forcings:
         return []
@@ -98,7 +108,7 @@ def _forcing_problems(name: str, model: Any, phy: Phy) -> list[Problem]:
     missing = [f"'{n}' ({unit})" for n, unit in declared.items() if n not in given]
     problems = [(f"model.phy.forcings: {name} needs {', '.join(missing)}", None)] if missing else []
     if not phy.variables:
-        extra = [n for n in given if n not in declared]
+        extra = [n for n in given if n not in needed]
         hint = did_you_mean(extra[0], declared) if extra else None
         problems += [(f"model.phy.forcings: {name} has no forcing {', '.join(extra)}", hint)] if extra else []
     return problems

@@ -251,7 +251,7 @@ class ProcessModel(StandaloneCall, nn.Module):
     def read_forcing(self, x_dict: Mapping[str, Any]) -> Tensor:
         """Return ``x_phy`` with its columns in the order of ``forcings``."""
         names = list(getattr(x_dict, "names", {}).get("x_phy", self.variables))
-        if set(names) != set(self.variables):
+        if not set(self.variables) <= set(names):
             names = self.variables
         x = x_dict["x_phy"]
         if x.shape[-1] != len(names):

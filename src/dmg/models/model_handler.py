@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from dmg.engine import Budget
 from dmg.errors import RunError
 from dmg.models.delta_models import DeltaState
 from dmg.models.fingerprint import Fingerprint, as_json, fingerprint, first_difference
+from dmg.models.multimodels import ENSEMBLE, Ensemble
 from dmg.models.neural_networks import load_nn_model
 from dmg.models.wrappers import NnModel
 from dmg.registry import delta_models, process_models
@@ -43,6 +44,9 @@ class ModelHandler(nn.Module):
         Name of the process model (or of the network, if there is none) to the coupled model.
     output_dict
         What the last call returned.
+    ensemble
+        What combines several models under ``multimodel_type``; None without one. Its outputs, loss and state stand
+        under the name ``ensemble`` beside those of the models.
     loss_dict
         Name of a model to its last loss.
     state
@@ -64,6 +68,11 @@ class ModelHandler(nn.Module):
         self.device = torch.device(device or config.device)
         self.verbose = verbose
         self.models = nn.ModuleDict(self._build())
+        kind = config.multimodel_type
+        self.ensemble = Ensemble(config, list(self.models), self.device) if kind and len(self.models) > 1 else None
+        self.members_are_frozen = self.ensemble is not None and kind == "nn_sequential"
+        if self.members_are_frozen:
+            self.models.requires_grad_(False)
         self.output_dict: dict[str, dict[str, Tensor]] = {}
         self.loss_dict: dict[str, float] = dict.fromkeys(self.models, 0.0)
         self.state: dict[str, DeltaState] = {}
@@ -140,19 +149,35 @@ class ModelHandler(nn.Module):
                     dataset, state=state, static=static, outputs=outputs, whole_state=whole_state, account=account
                 )
         self.output_dict, self.state, self.budget = {}, {}, {}
-        for name, model in self.models.items():
-            before = state.get(name) if state else None
-            process = getattr(model, "phy_model", None)
-            asked = outputs
-            if whole_state and outputs is not None:
-                asked = list(dict.fromkeys([*outputs, *getattr(process, "routed", ())]))
-            if account and hasattr(model, "window") and getattr(process, "ledger", None):
-                window = model.window(dataset, before, static=static, outputs=asked)
-                self.output_dict[name], self.state[name] = model.run_window(window, asked)
-                self.budget[name] = model.budget(window)
-            else:
-                self.output_dict[name], self.state[name] = model.run(dataset, before, static=static, outputs=asked)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.members_are_frozen):
+            for name, model in self.models.items():
+                before = state.get(name) if state else None
+                process = getattr(model, "phy_model", None)
+                asked = outputs
+                if whole_state and outputs is not None:
+                    asked = list(dict.fromkeys([*outputs, *getattr(process, "routed", ())]))
+                if account and hasattr(model, "window") and getattr(process, "ledger", None):
+                    window = model.window(dataset, before, static=static, outputs=asked)
+                    self.output_dict[name], self.state[name] = model.run_window(window, asked)
+                    self.budget[name] = model.budget(window)
+                else:
+                    self.output_dict[name], self.state[name] = model.run(dataset, before, static=static, outputs=asked)
+        if self.ensemble is not None:
+            before = state.get(ENSEMBLE) if state else None
+            if state and before is None and self.ensemble.network is not None:
+                raise RunError("the state has none of the ensemble's network", hint="it is that of its members alone")
+            together, after = self.ensemble(dataset, self.output_dict, before)
+            self.output_dict[ENSEMBLE] = together
+            if after is not None:
+                self.state[ENSEMBLE] = after
         return self.output_dict
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode; members that are frozen stay in evaluation mode, without dropout."""
+        super().train(mode)
+        if self.members_are_frozen:
+            self.models.eval()
+        return self
 
     def calc_loss(
         self, batch: Mapping[str, Any], loss_func: nn.Module | Mapping[str, nn.Module] | None = None
@@ -170,7 +195,8 @@ class ModelHandler(nn.Module):
         """
         train = self.config.train
         total = torch.zeros((), device=self.device)
-        for name, output in self.output_dict.items():
+        for name in self._scored():
+            output = self.output_dict[name]
             loss = torch.zeros((), device=self.device)
             for k, target in enumerate(train.target):
                 if target not in output:
@@ -193,11 +219,30 @@ class ModelHandler(nn.Module):
             if self.verbose:
                 print(f"{name} loss: {self.loss_dict[name]:.6f}")
             total = total + loss
+        bound = self.ensemble.range_loss() if self.ensemble is not None else None
+        if bound is not None:
+            self.loss_dict["range_bound"] = float(bound.detach())
+            total = total + bound
         return total
+
+    def _scored(self) -> list[str]:
+        """Return whose outputs the loss looks at: what is trained."""
+        if self.members_are_frozen:
+            return [ENSEMBLE]
+        weighs = self.ensemble is not None and self.ensemble.network is not None
+        return [*self.models, *([ENSEMBLE] if weighs else [])]
 
     def get_parameters(self) -> list[nn.Parameter]:
         """Return everything that is trained."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return everything that is trained as groups for an optimizer; the ensemble may have its own rate."""
+        rate = self.config.multimodel.learning_rate
+        if self.ensemble is None or not rate:
+            return [{"params": self.get_parameters()}]
+        groups = [{"params": list(self.models.parameters())}, {"params": list(self.ensemble.parameters()), "lr": rate}]
+        return [group for group in groups if any(p.requires_grad for p in group["params"])]
 
     def get_states(self) -> dict[str, DeltaState]:
         """Return the full states after the last call, name of the model to state."""
@@ -220,13 +265,26 @@ class ModelHandler(nn.Module):
             about["normalisation"] = statistics.read_text(encoding="utf-8")
         paths = [
             save_model(folder, model, name, epoch, about=about | {"fingerprint": json.dumps(self._own(name))})
-            for name, model in self.models.items()
+            for name, model in self._in_files().items()
         ]
         self.epoch = epoch
         return paths
 
-    def load_model(self, epoch: int, folder: str | Path | None = None) -> None:
+    def remove_weights(self, epoch: int, folder: str | Path | None = None) -> None:
+        """Remove the files of the weights after an epoch."""
+        for name in self._in_files():
+            self.weights_path(name, epoch, folder).unlink(missing_ok=True)
+
+    def _in_files(self) -> dict[str, nn.Module]:
+        """Return what has a weight file of its own, by name."""
+        weighs = self.ensemble is not None and self.ensemble.network is not None
+        return dict(self.models) | ({ENSEMBLE: self.ensemble} if weighs else {})
+
+    def load_model(self, epoch: int, folder: str | Path | None = None, *, new_ensemble: bool = False) -> None:
         """Load the weights of every model after an epoch.
+
+        With ``new_ensemble`` an ensemble whose weights are not there keeps those that it has: its members were trained
+        alone.
 
         Published ``.pt`` files (plain state dicts) are read where there is no ``.safetensors``, without executing code.
 
@@ -236,8 +294,11 @@ class ModelHandler(nn.Module):
             If a file is missing or damaged, was trained with another configuration or other statistics than lie beside
             it, or does not fit the model; the first difference is named, and nothing is changed then.
         """
+        parts = self._in_files()
+        if new_ensemble and ENSEMBLE in parts and not self.weights_path(ENSEMBLE, epoch, folder).is_file():
+            del parts[ENSEMBLE]
         found = {}
-        for name, model in self.models.items():
+        for name, model in parts.items():
             path = self._find_weights(self.weights_path(name, epoch, folder))
             about = weights_about(path)
             if "fingerprint" in about:
@@ -247,12 +308,12 @@ class ModelHandler(nn.Module):
             found[name] = read_weights(path, self.device)
             _check_fit(model.state_dict(), found[name], path)
         for name, weights in found.items():
-            self.models[name].load_state_dict(weights)
+            parts[name].load_state_dict(weights)
         self.epoch = epoch
 
     def _own(self, name: str) -> Fingerprint:
         """Return the fingerprint of one of the models."""
-        return fingerprint({"model": self.models[name]}, self.config)
+        return fingerprint({"model": self._in_files()[name]}, self.config)
 
     def _find_weights(self, path: Path) -> Path:
         published = path.with_suffix(".pt")

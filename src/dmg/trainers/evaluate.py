@@ -67,12 +67,15 @@ def score(simulation: Simulation, observed: dict[str, np.ndarray], names: list[s
 def median_nse(simulation: Simulation, observed: dict[str, np.ndarray]) -> float:
     """Return the median Nash–Sutcliffe efficiency over sites, averaged over targets.
 
+    Of several models it is that of their ensemble, or the mean of theirs where they are not combined.
+
     Raises
     ------
     DataError
         If no site has an observation in the period.
     """
     scores = score(simulation, observed, ["nse"])
+    scores = {name: values for name, values in scores.items() if name in observed} or scores
     known = [values["nse"][np.isfinite(values["nse"])] for values in scores.values()]
     if not all(values.size for values in known):
         raise DataError(

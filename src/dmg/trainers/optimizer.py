@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -14,16 +14,25 @@ if TYPE_CHECKING:
     from dmg.conf.train import Train
 
 
-def make_optimizer(parameters: Iterable[torch.nn.Parameter], train: Train) -> torch.optim.Optimizer:
+def make_optimizer(parameters: Iterable[torch.nn.Parameter | dict[str, Any]], train: Train) -> torch.optim.Optimizer:
     """Return the optimizer ``train.optimizer`` names, with its arguments and ``train.lr``.
+
+    Parameters
+    ----------
+    parameters
+        Parameters, or groups of them that may have a learning rate of their own; those that are frozen are left out.
+    train
+        The block ``train``.
 
     Raises
     ------
     ConfigError
         If torch.optim has no such optimizer, it refuses its arguments, or there is nothing to train.
     """
-    trainable = [p for p in parameters if p.requires_grad]
-    if not trainable:
+    given = list(parameters)
+    groups = given if given and isinstance(given[0], dict) else [{"params": given}]
+    groups = [group | {"params": [p for p in group["params"] if p.requires_grad]} for group in groups]
+    if not any(group["params"] for group in groups):
         raise ConfigError("the model has no trainable parameters", where="model", hint="unfreeze some")
     name = train.optimizer.name
     cls = getattr(torch.optim, name, None)
@@ -31,7 +40,7 @@ def make_optimizer(parameters: Iterable[torch.nn.Parameter], train: Train) -> to
         known = [n for n in dir(torch.optim) if n[0].isupper() and n != "Optimizer"]
         raise ConfigError(f"unknown optimizer '{name}'", where="train.optimizer.name", hint=did_you_mean(name, known))
     try:
-        return cls(trainable, lr=train.lr, **train.optimizer.arguments)
+        return cls([g for g in groups if g["params"]], lr=train.lr, **train.optimizer.arguments)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{name} refuses its arguments: {error}", where="train.optimizer") from error
 

@@ -57,7 +57,7 @@ def draw_evaluation(
         Values by convention, target and metric.
     """
     simulation = runs[trainer.config.model.static]
-    folder, several = trainer.run_dir.plot_dir, len(simulation.outputs) > 1 and len(observed) > 1
+    folder, several = trainer.run_dir.plot_dir, len(scores[trainer.config.model.static]) > 1
     for name, metrics in scores[simulation.static].items():
         suffix = f"_{name}" if several else ""
         labels = [f"{name}, static {static}" for static in scores]

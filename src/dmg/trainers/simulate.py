@@ -16,6 +16,7 @@ from dmg.engine import Budget
 from dmg.errors import RunError
 from dmg.models.fingerprint import weights_digest
 from dmg.models.full_state import FullState
+from dmg.models.multimodels import ENSEMBLE
 from dmg.trainers.progress import progress
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def simulate_sites(
     -------
     Simulation
         Targets in the output unit (the dataset's ``denorm_fn``), other fluxes and states in the unit their model
-        declares. With several models the names are ``<model>_<output>``.
+        declares. With several models the names are ``<model>_<output>``; those of their ensemble are plain.
     """
     made = {"fingerprint": model.fingerprint, "weights": weights_digest(model.models)}
     if start is not None:
@@ -137,7 +138,7 @@ def simulate_sites(
         sites=sites,
         times=_times(dataset)[-length:],
         series=series,
-        units=_units(model, dataset, list(series)),
+        units=_units(model, dataset, [*series, *joined[0].outputs.values()]),
         static=static,
         outputs=joined[0].outputs,
         state=FullState.join([part.state.models for part in joined], sites, **moment),
@@ -179,7 +180,7 @@ def _named(result: dict[str, dict[str, Any]], batch: Batch, wanted: Sequence[str
 
 
 def _label(model_name: str, name: str, n_models: int) -> str:
-    return name if n_models == 1 else f"{model_name}_{name}"
+    return name if n_models == 1 or model_name == ENSEMBLE else f"{model_name}_{name}"
 
 
 def _times(dataset: Batch) -> np.ndarray:
@@ -209,6 +210,7 @@ def _units(model: ModelHandler, dataset: Batch, names: list[str]) -> dict[str, s
         for name, unit in {**dataset.units, **declared}.items():
             label = _label(model_name, name, len(model.models))
             units[label] = units[f"{label}_no_rout"] = unit
+            units.setdefault(name, unit)
     return {name: units.get(name) or "1" for name in names}
 
 

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+VALIDATION = "Metric/valid_median_nse"
+"""Name of the validation's score among the scalars of an epoch."""
+
 # What may differ between a run and its continuation.
 _FREE = {"epochs", "resume", "start_epoch", "save_epoch", "max_bad_batches"}
 
@@ -73,6 +76,8 @@ class Training:
         Returns the validation score (larger is better); None for no validation.
     announce
         Takes one line per epoch.
+    watch
+        Takes every epoch, when its files are written, and its scalars; an exception it raises ends the training.
     """
 
     def __init__(
@@ -88,10 +93,12 @@ class Training:
         experiment: BaseLogger,
         validate: Callable[[], float] | None = None,
         announce: Callable[[str], None] = logger.info,
+        watch: Callable[[int, Mapping[str, float]], None] | None = None,
     ) -> None:
         self.config, self.model, self.dataset, self.sampler = config, model, dataset, sampler
         self.loss_func, self.optimizer, self.scheduler = loss_func, optimizer, scheduler
         self.run_dir, self.experiment, self.validate, self.announce = run, experiment, validate, announce
+        self.watch = watch
         self.n_sites, self.n_batches, self.n_times = create_training_grid(dataset, config)
         self.guard = NonFiniteGuard(config.train.max_bad_batches)
         self.log = TrainingLog(run.training_log if run else None)
@@ -121,7 +128,9 @@ class Training:
             finally:
                 self.log.flush()
             self.epoch += 1
-            self._end_epoch(loss)
+            scalars = self._end_epoch(loss)
+            if self.watch is not None:
+                self.watch(self.epoch, scalars)
 
     def resume(self) -> bool:
         """Continue from a checkpoint as the configuration asks; return whether there is one to continue from.
@@ -265,8 +274,8 @@ class Training:
             return torch.nn.utils.clip_grad_norm_(with_grad, limit).item()
         return torch.nn.utils.get_total_norm([p.grad for p in with_grad]).item()
 
-    def _end_epoch(self, loss: float) -> None:
-        """Validate, step the scheduler, log, and write weights and checkpoint."""
+    def _end_epoch(self, loss: float) -> dict[str, float]:
+        """Validate, step the scheduler, log, and write weights and checkpoint; return what was logged."""
         epoch, train, valid = self.epoch, self.config.train, self.config.valid
         self.losses[epoch] = loss
         score, rate = None, float(self.optimizer.param_groups[0]["lr"])
@@ -280,27 +289,27 @@ class Training:
         scalars = {"Loss/train_total": loss, "learning_rate": rate}
         scalars |= {f"Loss/{name}": value for name, value in self.model.loss_dict.items()}
         if score is not None:
-            scalars["Metric/valid_median_nse"] = score
+            scalars[VALIDATION] = score
         self.experiment.log_metrics(scalars, epoch)
         shown = f", validation NSE {score:.3f}{' (best)' if improved else ''}" if score is not None else ""
         self.announce(f"epoch {epoch}/{train.epochs}: loss {loss:.5f}{shown}")
         if self.run_dir is None:
             self.best_epoch = epoch if improved else self.best_epoch
-            return
+            return scalars
         last = epoch == train.epochs or self.stopped_early
         if improved or last or epoch % train.save_epoch == 0:
             self.model.save_model(epoch, self.run_dir.model_dir)
         if improved:
             self._replace_best(epoch)
         self._save_checkpoint()
+        return scalars
 
     def _replace_best(self, epoch: int) -> None:
         """Note the new best epoch; drop the weights of the old one unless they are kept anyhow."""
         old, self.best_epoch = self.best_epoch, epoch
         write_best(self.run_dir.model_dir, epoch, self.scores[epoch])
         if old is not None and old % self.config.train.save_epoch:
-            for name in self.model.models:
-                self.model.weights_path(name, old, self.run_dir.model_dir).unlink(missing_ok=True)
+            self.model.remove_weights(old, self.run_dir.model_dir)
 
     def _save_checkpoint(self) -> None:
         state = {
@@ -346,7 +355,9 @@ class Training:
 
     def _settings(self) -> dict[str, Any]:
         """Settings that a continuation must share."""
-        dump = self.config.model_dump(mode="json", include={"train", "valid", "model", "seed"})
+        dump = self.config.model_dump(
+            mode="json", include={"train", "valid", "model", "multimodel_type", "multimodel", "seed"}
+        )
         dump["train"] = {k: v for k, v in dump["train"].items() if k not in _FREE}
         dump["valid"] = {k: v for k, v in (dump["valid"] or {}).items() if k not in ("patience", "batch_size")}
         return dump

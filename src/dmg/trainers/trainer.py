@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -64,6 +64,9 @@ class Trainer(BaseTrainer):
         Write files into ``output_dir``; of several processes the first does.
     verbose
         Print a line for every epoch, and the scores.
+    watch
+        Called after every epoch of a training with its number and scalars (losses, learning rate, validation), when
+        its files are written; an exception that it raises ends the training.
 
     Attributes
     ----------
@@ -91,6 +94,7 @@ class Trainer(BaseTrainer):
         scheduler: LRScheduler | None = None,
         write_out: bool = True,
         verbose: bool = False,
+        watch: Callable[[int, Mapping[str, float]], None] | None = None,
     ) -> None:
         from dmg.conf.config import as_config
 
@@ -100,6 +104,7 @@ class Trainer(BaseTrainer):
         self.optimizer, self.scheduler = optimizer, scheduler
         self.write_out, self.verbose = write_out, verbose and is_main()
         self.run_dir = RunDirectory.of(self.config) if write_out and is_main() else None
+        self.watch = watch
         self.metrics: dict[str, Any] = {}
         self.simulation: Simulation | None = None
         self.training: Training | None = None
@@ -155,7 +160,7 @@ class Trainer(BaseTrainer):
         if self.loss_func is None:
             self.loss_func = self._make_losses(data)
         if self.optimizer is None:
-            self.optimizer = make_optimizer(self.model.get_parameters(), config.train)
+            self.optimizer = make_optimizer(self.model.parameter_groups(), config.train)
         if self.scheduler is None:
             self.scheduler = make_scheduler(self.optimizer, config.train)
         _check_plateau(self.scheduler, config)
@@ -174,6 +179,7 @@ class Trainer(BaseTrainer):
                 experiment,
                 self._make_validation(),
                 announce=_print_above_bar if self.verbose else logger.info,
+                watch=self.watch,
             )
             if not training.resume():
                 load_pretrained(self.model, config)

@@ -76,7 +76,7 @@ def load_pretrained(handler: ModelHandler, config: Config) -> int | None:
         return None
     folder = config.pretrained_model_dir
     epoch = choose_epoch(folder, list(handler.models), config.load_epoch)
-    handler.load_model(epoch, folder)
+    handler.load_model(epoch, folder, new_ensemble=True)
     logger.info("fine-tuning starts from the weights of epoch %d in %s", epoch, folder)
     return epoch
 

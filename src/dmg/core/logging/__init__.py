@@ -5,5 +5,6 @@ from dmg.core.logging.factory import get_exp_logger
 from dmg.core.logging.json_lines import JsonLinesLogger
 from dmg.core.logging.null import NullLogger
 from dmg.core.logging.tensorboard import TensorBoardLogger
+from dmg.core.logging.weights_and_biases import WandbLogger
 
-__all__ = ["BaseLogger", "JsonLinesLogger", "NullLogger", "TensorBoardLogger", "get_exp_logger"]
+__all__ = ["BaseLogger", "JsonLinesLogger", "NullLogger", "TensorBoardLogger", "WandbLogger", "get_exp_logger"]

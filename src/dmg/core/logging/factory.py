@@ -8,11 +8,13 @@ from dmg.core.logging.base import BaseLogger
 from dmg.core.logging.json_lines import JsonLinesLogger
 from dmg.core.logging.null import NullLogger
 from dmg.core.logging.tensorboard import TensorBoardLogger
+from dmg.core.logging.weights_and_biases import WandbLogger
 from dmg.errors import UnknownNameError, did_you_mean
 
 LOGGERS: dict[str, type[BaseLogger]] = {
     "json": JsonLinesLogger,
     "tensorboard": TensorBoardLogger,
+    "wandb": WandbLogger,
     "none": NullLogger,
 }
 
@@ -23,7 +25,7 @@ def get_exp_logger(name: str | None = "json", **kwargs: Any) -> BaseLogger:
     Parameters
     ----------
     name
-        ``json`` (the default), ``tensorboard`` or ``none``; None is ``none``.
+        ``json`` (the default), ``tensorboard``, ``wandb`` or ``none``; None is ``none``.
     **kwargs
         ``log_dir`` and optionally ``config``; a logger that keeps nothing ignores them.
 

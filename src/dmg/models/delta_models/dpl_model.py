@@ -292,8 +292,7 @@ class DplModel(nn.Module):
             return self._run_network(data_dict, static_steps, memory)
         with network_precision(self.precision, data_dict["x_phy"]):
             found, memory = self._run_network(data_dict, static_steps, memory)
-        wide = {s: replace(raw, dynamic=raw.dynamic.float(), static=raw.static.float()) for s, raw in found.items()}
-        return wide, memory
+        return {step: raw.map(Tensor.float) for step, raw in found.items()}, memory
 
     def _run_network(
         self, data_dict: Mapping[str, Any], static_steps: Sequence[int], memory: Any
