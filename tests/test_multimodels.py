@@ -13,7 +13,7 @@ from small_run import no_plots, plots, small_config  # noqa: F401 (fixtures)
 from dmg.cli import main
 from dmg.conf.config import as_config
 from dmg.engine import Flux, Forcing, Ledger, Parameter, ProcessModel, State
-from dmg.errors import ConfigError, DataError
+from dmg.errors import ConfigError, DataError, RunError
 from dmg.models.model_handler import ModelHandler
 from dmg.models.multimodels import combine, scale_weights
 from dmg.registry import process_models
@@ -112,6 +112,13 @@ def test_a_run_trains_and_scores_members_and_ensemble(tmp_path, kind, plots):  #
     again.load_model(1, tmp_path / "out/model")
     for name, value in trainer.model.state_dict().items():
         assert torch.equal(again.state_dict()[name], value)
+    if weighs:
+        # The weights of the ensemble are those of its members in their order.
+        swapped = ModelHandler(
+            {**config, "model": {**config["model"], "phy": config["model"]["phy"] | {"name": ["Bucket", "Hbv"]}}}
+        )
+        with pytest.raises(RunError, match="members"):
+            swapped.load_model(1, tmp_path / "out/model")
 
 
 def test_sequential_members_are_trained_before_and_stay_as_they_are(tmp_path):
@@ -145,7 +152,11 @@ def test_range_bound_reaches_the_network(tmp_path):
         model(batch, outputs=["streamflow"])
         loss = model.calc_loss(batch)
         loss.backward()
-        found[factor] = loss.item(), model.ensemble.network.linear_out.bias.grad.clone(), model.loss_dict["range_bound"]
+        found[factor] = (
+            loss.item(),
+            model.ensemble.nn_model.linear_out.bias.grad.clone(),
+            model.loss_dict["range_bound"],
+        )
     assert found[2.0][0] == pytest.approx(found[0.0][0] + found[2.0][2], rel=1e-5)
     # Sums near 1 lie below the range: the penalty pulls both weights up.
     assert (found[2.0][1] < found[0.0][1]).all()
@@ -169,7 +180,7 @@ def test_weights_may_see_less_than_the_members(tmp_path):
     model, batch = draw(
         ensemble_config(tmp_path, "nn_parallel", multimodel__forcings=["pet"], multimodel__attributes=["slope"])
     )
-    assert model.ensemble.network.nx == 2
+    assert model.ensemble.nn_model.nx == 2
     before = model(batch, eval=True)["ensemble"]["streamflow"]
     weights = model.ensemble.weights
     batch["x_nn_norm"] = batch["x_nn_norm"].clone()

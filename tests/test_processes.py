@@ -107,6 +107,20 @@ def test_draws_by_site_do_not_depend_on_the_share(dim):
         assert torch.equal(after, whole[2])
 
 
+def test_what_is_not_of_the_batch_is_drawn_by_each_process_and_keeps_them_in_step():
+    found = []
+    for share, units in ((SiteShare(0, 2, 5), 7), (SiteShare(2, 5, 5), 4)):
+        with sharing_sites(share):
+            torch.manual_seed(0)
+            drawn = rand_by_site((3, units), dim=1)
+            kept = dropout_by_site(torch.ones(50, units), 0.5, True, dim=1)
+            found.append((drawn, torch.rand(1)))
+        assert drawn.shape == (3, units)
+        assert set(kept.unique().tolist()) == {0.0, 2.0}
+    assert not torch.equal(found[0][0][:, :4], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+
+
 def test_a_gpu_for_every_process_or_an_error(monkeypatch):
     assert processes.own_device("cuda:0") == "cuda:0"
     monkeypatch.setattr(processes, "world", lambda: 2)

@@ -70,30 +70,43 @@ def test_the_command_searches_and_leaves_the_best_settings(tmp_path, capsys):
     assert len({row["train.lr"] for row in table(tmp_path)}) == 4
 
 
-def test_a_killed_trial_is_taken_up_where_it_was(tmp_path, monkeypatch):
-    end_epoch, calls = Training._end_epoch, []
+_set_state = optuna.storages.RDBStorage.set_trial_state_values
 
-    class Killed(BaseException):
-        """Nothing in the program catches it."""
+
+def _deaf_to_failure(self, trial_id, state, values=None):
+    return state is not optuna.trial.TrialState.FAIL and _set_state(self, trial_id, state, values)
+
+
+class Killed(BaseException):
+    """Nothing in the program catches it."""
+
+
+@pytest.mark.parametrize("end", [Killed, KeyboardInterrupt])
+def test_a_trial_that_was_broken_off_is_taken_up_where_it_was(tmp_path, monkeypatch, end):
+    end_epoch, calls = Training._end_epoch, []
 
     def killed(self, loss):
         scalars = end_epoch(self, loss)
         calls.append(self.epoch)
         if len(calls) == 3:
-            raise Killed
+            raise end
         return scalars
 
     # The data base says that the trial still runs, as it does after kill -9.
-    monkeypatch.setattr(optuna.storages.RDBStorage, "set_trial_state_values", _deaf_to_failure)
+    if end is Killed:
+        monkeypatch.setattr(optuna.storages.RDBStorage, "set_trial_state_values", _deaf_to_failure)
     monkeypatch.setattr(Training, "_end_epoch", killed)
-    config = tune_config(tmp_path, tune__trials=2)
-    with pytest.raises(Killed):
-        run(tmp_path, config)
+    config = tune_config(tmp_path, tune__trials=2, tune__pruner="none")
+    if end is Killed:
+        with pytest.raises(Killed):
+            run(tmp_path, config)
+    else:
+        assert run(tmp_path, config) == 130
     monkeypatch.undo()
     monkeypatch.setattr("dmg.trainers.trainer.draw_loss", lambda *_: None)
     assert calls == [1, 2, 1]
     assert list(find_checkpoints(tmp_path / "out/trials/001/model")) == [1]
-    (before,) = (row for row in _trials(tmp_path) if row["state"] == "running")
+    (before,) = (row for row in _trials(tmp_path) if row["state"] == ("running" if end is Killed else "fail"))
 
     epochs = []
     monkeypatch.setattr(Training, "_end_epoch", lambda self, loss: epochs.append(self.epoch) or end_epoch(self, loss))
@@ -103,13 +116,6 @@ def test_a_killed_trial_is_taken_up_where_it_was(tmp_path, monkeypatch):
     assert [row["trial"] for row in rows] in ([0, 1], [1, 0])
     (after,) = (row for row in rows if row["trial"] == 1)
     assert after["train.lr"] == before["train.lr"]
-
-
-_set_state = optuna.storages.RDBStorage.set_trial_state_values
-
-
-def _deaf_to_failure(self, trial_id, state, values=None):
-    return state is not optuna.trial.TrialState.FAIL and _set_state(self, trial_id, state, values)
 
 
 def _trials(folder):
@@ -178,3 +184,28 @@ def test_optuna_absent_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ConfigError, match=r"dmg\[tune\]"):
         Search(Tune(space={"x": [1]}), tmp_path)
+
+
+def test_searches_that_share_a_data_base_leave_each_other_their_trials(tmp_path):
+    settings = Tune(space={"x": [1, 2]}, trials=1, storage=f"sqlite:///{tmp_path}/both.db")
+    one, two = (Search(settings, tmp_path / name, seed=0) for name in ("one", "two"))
+    running = one.study.ask()
+    for key, value in (("number", 0), ("place", one.place)):
+        running.set_user_attr(key, value)
+    two.run(lambda number, parameters, report: 0.5)
+    assert [t.state.name for t in one.study.trials] == ["RUNNING", "COMPLETE"]
+    assert len(one.done) == 1
+
+
+def test_the_documented_search_is_a_configuration(tmp_path, monkeypatch):
+    import re
+    from pathlib import Path
+
+    from dmg.conf.compose import compose
+
+    page = Path(__file__).parents[1] / "docs" / "training_at_scale.md"
+    (text,) = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (tmp_path / "tune.yaml").write_text(text)
+    nested = "tune.space.train.batch_size=[16,32]"
+    config = as_config(compose(str(tmp_path / "tune.yaml"), None, [f"output_dir={tmp_path}", nested]))
+    assert set(config.tune.space) == {"train.lr", "model.nn.hidden_size", "model.nn.dropout", "train.batch_size"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -60,6 +60,11 @@ class Observations(Section):
     target_unit: Unit = Field("ft3/s", description="Unit of streamflow where the store names none.")
     attribute_fill: Literal["error", "train_mean"] = Field(
         "error", description="What a missing attribute is: an error, or the mean of the training sites."
+    )
+    max_memory: Annotated[float, Field(gt=0)] | None = Field(
+        4.0,
+        description="Gigabytes that a dataset may take; a larger one stays in its store, is read by block while it is "
+        "trained on and tested with, and the blocks last used take so much. Null reads everything.",
     )
     max_gap: NonNegativeInt = Field(
         3, description="Gaps of a forcing of at most so many steps are filled linearly; longer ones are an error."

@@ -51,11 +51,16 @@ def site_share() -> SiteShare | None:
 def rand_by_site(shape: Sequence[int], dim: int) -> Tensor:
     """Return uniform numbers of a shape whose axis ``dim`` is that of the sites.
 
-    They are drawn on the CPU, so that the same seed gives the same numbers on every device.
+    They are drawn on the CPU, so that the same seed gives the same numbers on every device. Where the axis is not that
+    of the batch (units above a gauge, of which each process has others) a process draws its own, and the generators of
+    all processes stay in step.
     """
     share = site_share()
     if share is None:
         return torch.rand(tuple(shape))
+    if not _is_of_batch(shape, dim, share):
+        own = torch.Generator().manual_seed(int(torch.randint(2**62, ())) + share.start)
+        return torch.rand(tuple(shape), generator=own)
     whole = list(shape)
     whole[dim] = share.total
     return torch.rand(whole).narrow(dim, share.start, share.stop - share.start)
@@ -66,7 +71,13 @@ def dropout_by_site(x: Tensor, p: float, training: bool, dim: int) -> Tensor:
     share = site_share()
     if share is None or not training or p == 0.0:
         return torch.nn.functional.dropout(x, p, training)
+    if not _is_of_batch(x.shape, dim, share):
+        return x * (rand_by_site(x.shape, dim) >= p).to(x) / (1.0 - p)
     whole = list(x.shape)
     whole[dim] = share.total
     kept = torch.nn.functional.dropout(x.new_ones(whole), p, True)
     return x * kept.narrow(dim, share.start, share.stop - share.start)
+
+
+def _is_of_batch(shape: Sequence[int], dim: int, share: SiteShare) -> bool:
+    return shape[dim] == share.stop - share.start

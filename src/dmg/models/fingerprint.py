@@ -90,6 +90,8 @@ def _model(model: nn.Module) -> Fingerprint:
     found: Fingerprint = {"process": None if process is None else _process(process)}
     if hasattr(model, "target_names"):
         found["targets"] = list(model.target_names)
+    if hasattr(model, "member_names"):
+        found["members"] = list(model.member_names)
     network = getattr(model, "nn_model", None)
     if network is not None:
         found["network"] = {"class": type(network).__name__, "weights": _shapes(network)}

@@ -164,7 +164,7 @@ class ModelHandler(nn.Module):
                     self.output_dict[name], self.state[name] = model.run(dataset, before, static=static, outputs=asked)
         if self.ensemble is not None:
             before = state.get(ENSEMBLE) if state else None
-            if state and before is None and self.ensemble.network is not None:
+            if state and before is None and self.ensemble.nn_model is not None:
                 raise RunError("the state has none of the ensemble's network", hint="it is that of its members alone")
             together, after = self.ensemble(dataset, self.output_dict, before)
             self.output_dict[ENSEMBLE] = together
@@ -229,7 +229,7 @@ class ModelHandler(nn.Module):
         """Return whose outputs the loss looks at: what is trained."""
         if self.members_are_frozen:
             return [ENSEMBLE]
-        weighs = self.ensemble is not None and self.ensemble.network is not None
+        weighs = self.ensemble is not None and self.ensemble.nn_model is not None
         return [*self.models, *([ENSEMBLE] if weighs else [])]
 
     def get_parameters(self) -> list[nn.Parameter]:
@@ -277,7 +277,7 @@ class ModelHandler(nn.Module):
 
     def _in_files(self) -> dict[str, nn.Module]:
         """Return what has a weight file of its own, by name."""
-        weighs = self.ensemble is not None and self.ensemble.network is not None
+        weighs = self.ensemble is not None and self.ensemble.nn_model is not None
         return dict(self.models) | ({ENSEMBLE: self.ensemble} if weighs else {})
 
     def load_model(self, epoch: int, folder: str | Path | None = None, *, new_ensemble: bool = False) -> None:

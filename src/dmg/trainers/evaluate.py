@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmg.core.calc.metrics import Metrics
+from dmg.core.data.lazy_series import in_memory
 from dmg.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def observations(dataset: Batch, length: int) -> dict[str, np.ndarray]:
     """
     if "target" not in dataset:
         raise DataError("there are no observations to compare with", hint="mode sim needs none, mode test does")
-    target = dataset["target"][-length:]
+    target = in_memory(dataset["target"][-length:])
     names = dataset.names.get("target") or tuple(f"target{k}" for k in range(target.shape[-1]))
     convert = dataset.get("obs_convert_fn")
     found = {}

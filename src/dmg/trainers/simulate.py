@@ -141,7 +141,7 @@ def simulate_sites(
         units=_units(model, dataset, [*series, *joined[0].outputs.values()]),
         static=static,
         outputs=joined[0].outputs,
-        state=FullState.join([part.state.models for part in joined], sites, **moment),
+        state=FullState.join([part.state.models for part in joined], state_sites, **moment),
         budgets={name: Budget.join([part.budgets[name] for part in joined]) for name in joined[0].budgets},
     )
 
@@ -154,6 +154,15 @@ class _Part:
     outputs: dict[str, str]
     state: FullState
     budgets: dict[str, Budget]
+
+
+def _state_sites(batch: Batch, sites: list[str]) -> list[str]:
+    """Return whose states the models have after a batch: those of the sites, or of the units that drain to them.
+
+    A unit above several gauges may be there several times, each time with the same state.
+    """
+    upstream = batch.get("upstream")
+    return sites if upstream is None else list(upstream.hourly.sites)
 
 
 def _named(result: dict[str, dict[str, Any]], batch: Batch, wanted: Sequence[str] | None) -> dict[str, np.ndarray]:

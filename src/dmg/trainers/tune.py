@@ -14,7 +14,7 @@ from dmg.core.utils.atomic import atomic_write, write_text
 from dmg.core.utils.seed import set_randomseed
 from dmg.registry import trainers
 from dmg.trainers.checkpoint import find_checkpoints
-from dmg.trainers.run_directory import RunDirectory, elsewhere
+from dmg.trainers.run_directory import RunDirectory
 from dmg.trainers.train import VALIDATION
 
 if TYPE_CHECKING:
@@ -63,9 +63,8 @@ def tune(config: Config) -> dict[str, Any]:
 
 def trial_config(config: Config, parameters: Mapping[str, Any], folder: Path) -> Config:
     """Return the configuration of one trial; it continues a training that was interrupted in its folder."""
-    plain = config.model_dump(mode="json") | elsewhere(config.device) | {"output_dir": str(folder)}
-    plain = apply_parameters(plain | {"do_tune": False, "mode": "train"}, parameters)
-    plain["pretrained_model_dir"] = config.pretrained_model_dir
+    own = {"device": config.device, "mode": "train", "overwrite": False, "output_dir": str(folder)}
+    plain = apply_parameters(_written(config) | own, parameters)
     plain["train"]["resume"] = bool(find_checkpoints(folder / "model"))
     return as_config(plain)
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dmg.core.data.lazy_series import in_memory
 from dmg.errors import DataError, did_you_mean
 
 TIMED = ("x_phy", "x_nn", "x_nn_norm", "xc_nn_norm", "target")
@@ -189,6 +190,7 @@ class Batch(MutableMapping[str, Any]):
         forcings, attributes = self._values["x_nn_norm"], self._values.get("c_nn_norm")
         if attributes is None or attributes.shape[-1] == 0:
             return forcings
+        forcings = in_memory(forcings)
         repeated = attributes.unsqueeze(0).expand(forcings.shape[0], -1, -1)
         return torch.cat((forcings, repeated), dim=-1)
 

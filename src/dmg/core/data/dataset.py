@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 NETCDF_SUFFIXES = (".nc", ".nc4", ".netcdf", ".h5")
 PICKLE_SUFFIXES = (".pkl", ".pickle", ".p")
-_CHUNK = {"time": 1024, "site": 128}
+CHUNK = {"time": 1024, "site": 128}
+"""Chunks of a store that is written here, and blocks in which one without chunks is read."""
 
 
 def series_names(ds: xr.Dataset) -> list[str]:
@@ -200,7 +201,7 @@ def write_dataset(ds: xr.Dataset, path: str | Path) -> Path:
 def _encoding(ds: xr.Dataset, kind: str) -> dict[str, dict[str, Any]]:
     encoding: dict[str, dict[str, Any]] = {}
     for name, var in ds.data_vars.items():
-        chunks = tuple(min(_CHUNK[str(dim)], size) for dim, size in zip(var.dims, var.shape, strict=True))
+        chunks = tuple(min(CHUNK[str(dim)], size) for dim, size in zip(var.dims, var.shape, strict=True))
         encoding[str(name)] = {"dtype": "float32", "_FillValue": np.float32(np.nan)}
         if kind == "nc":
             encoding[str(name)] |= {"zlib": True, "complevel": 1, "shuffle": True, "chunksizes": chunks}

@@ -84,11 +84,24 @@ def fill_forcing(
     times: np.ndarray,
     max_gap: int = MAX_GAP,
     where: str | None = None,
+    goes_on: tuple[bool, bool] = (False, False),
 ) -> np.ndarray:
     """Return the forcing ``[T, N]`` without NaN.
 
     Runs of at most `max_gap` missing steps with a known value on both sides are filled linearly in time; the
     number of filled values is logged as a warning.
+
+    Parameters
+    ----------
+    values
+        [T, N], never written to.
+    name, sites, times, where
+        For messages.
+    max_gap
+        Longest run that is filled.
+    goes_on
+        Whether the period goes on before the first and behind the last of these steps: a short run there is left to
+        whoever reads these steps with more of their neighbours.
 
     Raises
     ------
@@ -101,14 +114,16 @@ def fill_forcing(
         return values
     steps = len(values)
     known = np.flatnonzero(~np.isnan(values).all(axis=1))
-    if len(known) and known[-1] < steps - 1:
+    if len(known) and known[-1] < steps - 1 and not goes_on[1]:
         days = np.asarray(times).astype("datetime64[D]")
         raise DataError(
             f"forcing '{name}' ends on {days[known[-1]]} at every site, the period goes to {days[-1]}",
             where=where,
             hint="end the period where the forcing ends, or use one that is longer",
         )
-    hopeless = [g for g in gaps if g.length > max_gap or g.start == 0 or g.start + g.length == steps]
+    at_edge = [(g.start == 0, g.start + g.length == steps) for g in gaps]
+    left = [any(e and on for e, on in zip(edge, goes_on, strict=True)) for edge in at_edge]
+    hopeless = [g for g, edge, lies in zip(gaps, at_edge, left, strict=True) if g.length > max_gap or any(edge) > lies]
     if hopeless:
         raise DataError(
             f"forcing '{name}' is missing at {_describe(hopeless, sites, times)}",
@@ -117,15 +132,18 @@ def fill_forcing(
             "other sites, fill the store, or raise the limit",
         )
     filled = values.copy()
+    gaps = [g for g, lies in zip(gaps, left, strict=True) if not lies]
     for site, start, length in gaps:
         ends = values[start - 1, site], values[start + length, site]
         filled[start : start + length, site] = np.linspace(*ends, length + 2)[1:-1]
-    logger.warning(
+    # A store that is read in parts says it for every part, which is of less interest.
+    logger.log(
+        logging.INFO if any(goes_on) else logging.WARNING,
         "forcing '%s': %d missing values at %d sites filled linearly (gaps of up to %d steps)",
         name,
         sum(g.length for g in gaps),
         len({g.site for g in gaps}),
-        max(g.length for g in gaps),
+        max((g.length for g in gaps), default=0),
     )
     return filled
 

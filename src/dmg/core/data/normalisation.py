@@ -22,6 +22,9 @@ FILE_NAME = "normalization_statistics.json"
 STD_FLOOR = 0.001
 """Least standard deviation, so that a constant variable does not divide by zero."""
 
+SAMPLE = 100_000
+"""Values of each of several parts that the percentiles are taken from."""
+
 _ABOUT = "_about"
 
 
@@ -33,6 +36,10 @@ def carried_statistics(folder: str | Path) -> tuple[str, Path] | None:
         if text := weights_about(path).get("normalisation"):
             return text, path
     return None
+
+
+class NoValueError(DataError):
+    """Statistics are asked for where nothing is known."""
 
 
 def log_sqrt(x: Values) -> Values:
@@ -49,14 +56,34 @@ def inverse_log_sqrt(y: Values) -> Values:
     return np.maximum(10.0**y - 0.1, 0.0) ** 2
 
 
-def describe(values: np.ndarray) -> list[float]:
-    """Return [p10, p90, mean, std] of the finite values; the population std is at least 0.001."""
-    finite = np.asarray(values, dtype=np.float64).ravel()
-    finite = finite[np.isfinite(finite)]
-    if not finite.size:
-        raise DataError("no value to take statistics of")
-    low, high = np.percentile(finite, [10, 90])
-    return [float(low), float(high), float(finite.mean()), max(float(finite.std()), STD_FLOOR)]
+def describe(parts: np.ndarray | Iterable[np.ndarray]) -> list[float]:
+    """Return [p10, p90, mean, std] of the finite values; the population std is at least 0.001.
+
+    Parameters
+    ----------
+    parts
+        The values, or parts of them that are looked at one after the other: mean and std are those of the whole
+        (Chan et al. 1979), the percentiles, which nothing is normalised by, those of a sample of each part.
+    """
+    if isinstance(parts, np.ndarray):
+        parts = [parts]
+    count, mean, squares, seen = 0, 0.0, 0.0, []
+    for part in parts:
+        finite = np.asarray(part, dtype=np.float64).ravel()
+        finite = finite[np.isfinite(finite)]
+        if not finite.size:
+            continue
+        total, off = count + finite.size, finite.mean() - mean
+        squares += finite.var() * finite.size + off**2 * count * finite.size / total
+        mean += off * finite.size / total
+        count = total
+        if len(seen) == 1:  # a single part is looked at as a whole
+            seen[0] = _thinned(seen[0])
+        seen.append(_thinned(finite) if seen else finite)
+    if not count:
+        raise NoValueError("no value to take statistics of")
+    low, high = np.percentile(np.concatenate(seen), [10, 90])
+    return [float(low), float(high), float(mean), max(float(np.sqrt(squares / count)), STD_FLOOR)]
 
 
 @dataclass(frozen=True)
@@ -79,9 +106,15 @@ class Normalisation:
 
     @classmethod
     def fit(
-        cls, values: Mapping[str, np.ndarray], *, log: Iterable[str] = (), about: dict[str, Any] | None = None
+        cls,
+        values: Mapping[str, np.ndarray | Iterable[np.ndarray]],
+        *,
+        log: Iterable[str] = (),
+        about: dict[str, Any] | None = None,
     ) -> Normalisation:
         """Take statistics of every variable, pooled over time and sites; NaN does not count.
+
+        Values may come in parts, as `describe` takes them.
 
         Raises
         ------
@@ -90,13 +123,10 @@ class Normalisation:
         """
         skewed, statistics = frozenset(log), {}
         for name, array in values.items():
-            array = np.asarray(array, dtype=np.float64)
-            if name in skewed:
-                _refuse_negative(name, array)
-                array = log_sqrt(array)
+            parts = [array] if isinstance(array, np.ndarray) else array
             try:
-                statistics[name] = describe(array)
-            except DataError as error:
+                statistics[name] = describe(_transformed(name, part, name in skewed) for part in parts)
+            except NoValueError as error:
                 raise DataError(
                     f"'{name}' has no value at the training sites in the training period",
                     hint="choose another period or other sites, or leave the variable out",
@@ -188,6 +218,18 @@ def _no_statistics(error: Exception, where: str) -> DataError:
         where=where,
         hint="delete it and train again, or point pretrained_model_dir at the directory of a trained model",
     )
+
+
+def _thinned(values: np.ndarray) -> np.ndarray:
+    return values[:: max(1, values.size // SAMPLE)]
+
+
+def _transformed(name: str, values: np.ndarray, skewed: bool) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    if skewed:
+        _refuse_negative(name, values)
+        return log_sqrt(values)
+    return values
 
 
 def _refuse_negative(name: str, array: np.ndarray) -> None:

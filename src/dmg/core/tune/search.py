@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FOLDER = "folder"
-"""User attribute of a trial: the number under which its files lie."""
+NUMBER, PLACE, INTERRUPTED = "number", "place", "interrupted"
+"""User attributes of a trial: the number of its files, the folder of its search, whether it was broken off."""
 
 Report = Callable[[int, float], None]
 Objective = Callable[[int, dict[str, Any], Report], float]
@@ -33,7 +33,7 @@ class Search:
     settings
         The block ``tune``.
     folder
-        Where ``study.db`` lies if ``tune.storage`` names no other data base.
+        Of the trials' files, and of ``study.db`` if ``tune.storage`` names no other data base.
     seed
         Of the draws.
 
@@ -57,7 +57,7 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         folder.mkdir(parents=True, exist_ok=True)
         storage = settings.storage or f"sqlite:///{(folder / 'study.db').resolve()}"
-        self.settings, self.seed = settings, seed
+        self.settings, self.seed, self.place = settings, seed, str(folder.resolve())
         self.study = optuna.create_study(
             storage=storage,
             study_name=self.name,
@@ -107,29 +107,35 @@ class Search:
         limit = None if self.settings.timeout is None else time.monotonic() + 3600.0 * self.settings.timeout
 
         def run_trial(trial: optuna.Trial) -> float:
-            number = trial.user_attrs.get(FOLDER, trial.number)
-            trial.set_user_attr(FOLDER, number)
+            number = trial.user_attrs.get(NUMBER, trial.number)
+            trial.set_user_attr(NUMBER, number)
+            trial.set_user_attr(PLACE, self.place)
 
             def report(epoch: int, score: float) -> None:
                 trial.report(score, epoch)
                 if trial.should_prune():
                     raise optuna.TrialPruned(f"pruned after epoch {epoch}")
 
-            return objective(number, draw_parameters(trial, self.settings.space), report)
+            try:
+                return objective(number, draw_parameters(trial, self.settings.space), report)
+            except KeyboardInterrupt:
+                trial.set_user_attr(INTERRUPTED, True)
+                raise
+
+        def after(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+            logger.info("trial %d: %s", trial.number, trial.state.name.lower())
+            if trial.state is optuna.trial.TrialState.FAIL:
+                self._require_progress()
 
         while len(self.done) < self.settings.trials and (limit is None or time.monotonic() < limit):
             # A trial whose loss explodes tells the search something: it is the worst, not the end.
-            self.study.optimize(run_trial, n_trials=1, catch=(RunError,))
-            last = self.study.trials[-1]
-            logger.info("trial %d: %s", last.number, last.state.name.lower())
-            if last.state is optuna.trial.TrialState.FAIL:
-                self._require_progress()
+            self.study.optimize(run_trial, n_trials=1, catch=(RunError,), callbacks=[after])
 
     def table(self) -> list[dict[str, Any]]:
         """Return the trials, finished ones with the best first, as rows for a table."""
         rows = [
             {
-                "trial": trial.user_attrs.get(FOLDER, trial.number),
+                "trial": trial.user_attrs.get(NUMBER, trial.number),
                 "state": trial.state.name.lower(),
                 "score": trial.value,
                 "seconds": round(trial.duration.total_seconds(), 1) if trial.duration else None,
@@ -140,19 +146,22 @@ class Search:
         return sorted(rows, key=lambda row: (row["score"] is None, -(row["score"] or 0.0)))
 
     def _take_up(self) -> None:
-        """Queue again, with its folder, what ran when an earlier call was killed."""
+        """Queue again, under its number, what this search was at when an earlier call was interrupted or killed."""
         from optuna.trial import TrialState
 
-        for trial in self.study.get_trials(states=(TrialState.RUNNING,)):
-            self.study.tell(trial.number, state=TrialState.FAIL)
-            if set(trial.params) == set(self.settings.space):
-                number: Mapping[str, Any] = {FOLDER: trial.user_attrs.get(FOLDER, trial.number)}
-                self.study.enqueue_trial(trial.params, user_attrs=dict(number))
-                logger.info("trial %d was interrupted and is taken up again", trial.number)
+        # Of several attempts at one trial the last counts.
+        own = [t for t in self.study.trials if t.user_attrs.get(PLACE) == self.place]
+        for trial in {t.user_attrs[NUMBER]: t for t in own}.values():
+            killed = trial.state is TrialState.RUNNING
+            if killed:
+                self.study.tell(trial.number, state=TrialState.FAIL)
+            if (killed or trial.user_attrs.get(INTERRUPTED)) and set(trial.params) == set(self.settings.space):
+                self.study.enqueue_trial(trial.params, user_attrs={NUMBER: trial.user_attrs[NUMBER]})
+                logger.info("trial %d was interrupted and is taken up again", trial.user_attrs[NUMBER])
 
     def _require_progress(self) -> None:
         """Refuse to go on where the first trials failed one after the other."""
-        failed = [t for t in self.study.trials if t.state.name == "FAIL"]
+        failed = [t for t in self.study.trials if t.state.name == "FAIL" and not t.user_attrs.get(INTERRUPTED)]
         if not self.done and len(failed) >= self.settings.startup:
             raise RunError(
                 f"the first {len(failed)} trials failed",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from dmg.errors import ConfigError, DataError, did_you_mean
 
 ArrayLike = np.ndarray | Tensor
+
+SITES_AT_ONCE = 1000
+"""Sites whose observations are in memory at once while their spread is taken."""
 
 
 class BaseCriterion(nn.Module):
@@ -61,7 +64,11 @@ class BaseCriterion(nn.Module):
                     f"{self.name} scales by the spread of the observations and got none",
                     hint=f"{self.name}(config, device, y_obs=train_dataset['target'])",
                 )
-            spread = site_spread(self.transform_obs(observations(y_obs, self.name)))
+            # Some sites after the other: observations may be larger than memory, and are taken in float64.
+            parts = range(0, max(y_obs.shape[1], 1), SITES_AT_ONCE)
+            spread = site_spread(
+                self.transform_obs(observations(y_obs[:, begin : begin + SITES_AT_ONCE], self.name)) for begin in parts
+            )
             self.register_buffer("spread", torch.as_tensor(spread, device=device))
 
     def forward(
@@ -164,7 +171,7 @@ def loss_block(config: Any) -> dict[str, Any]:
 
 def as_matrix(values: ArrayLike, role: str, name: str) -> Tensor:
     """Return a floating tensor [T, B] of [T, B] or [T, B, 1], numpy or torch."""
-    tensor = torch.as_tensor(values)
+    tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
     tensor = tensor if tensor.is_floating_point() else tensor.double()
     if tensor.dim() == 3 and tensor.shape[-1] == 1:
         return tensor[..., 0]
@@ -182,20 +189,24 @@ def observations(y_obs: ArrayLike, name: str) -> np.ndarray:
     return as_matrix(y_obs, "observations", name).detach().cpu().double().numpy()
 
 
-def site_spread(y_obs: np.ndarray) -> np.ndarray:
-    """Return the standard deviation over time of each site, float64.
+def site_spread(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the standard deviation over time of each site, float64, from parts [T, sites] side by side.
 
     A site without observations takes the mean spread of the others (1 if there is none): it may still be
     asked for by a batch, where its missing targets do not count.
     """
-    known = np.isfinite(y_obs)
-    count = known.sum(axis=0)
-    filled = np.where(known, y_obs, 0.0)
-    mean = filled.sum(axis=0) / np.maximum(count, 1)
-    variance = np.where(known, (filled - mean) ** 2, 0.0).sum(axis=0) / np.maximum(count, 1)
-    spread = np.sqrt(variance)
-    usual = spread[count > 0].mean() if (count > 0).any() else 1.0
-    return np.where(count > 0, spread, usual)
+    found = []
+    for y_obs in parts:
+        known = np.isfinite(y_obs)
+        count = known.sum(axis=0)
+        filled = np.where(known, y_obs, 0.0)
+        mean = filled.sum(axis=0) / np.maximum(count, 1)
+        variance = np.where(known, (filled - mean) ** 2, 0.0).sum(axis=0) / np.maximum(count, 1)
+        found.append(np.where(count > 0, np.sqrt(variance), np.nan))
+    spread = np.concatenate(found)
+    observed = ~np.isnan(spread)
+    usual = spread[observed].mean() if observed.any() else 1.0
+    return np.where(observed, spread, usual)
 
 
 def mean_over(values: Tensor, valid: Tensor) -> Tensor:

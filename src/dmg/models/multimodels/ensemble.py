@@ -37,27 +37,27 @@ class Ensemble(nn.Module):
 
     Attributes
     ----------
-    network
-        Gives the weights; None for a plain mean.
+    nn_model
+        Network that gives the weights; None for a plain mean.
     weights
         Weights [T, B, M] of the last call; None for a plain mean.
     """
 
     def __init__(self, config: Config, names: Sequence[str], device: torch.device | str = "cpu") -> None:
         super().__init__()
-        self.names = list(names)
+        self.member_names = list(names)
         self.settings = settings = config.multimodel
         self.warmup, self.precision = config.model.warmup, config.train.precision
         nn_block = config.model.nn
         self.inputs = (settings.forcings or nn_block.forcings) + (settings.attributes or nn_block.attributes)
         self.known = [*nn_block.forcings, *nn_block.attributes]
-        self.network: nn.Module | None = None
+        self.nn_model: nn.Module | None = None
         self.range_bound: nn.Module | None = None
         self.weights: Tensor | None = None
         if config.multimodel_type == "avg":
             return
         block = settings.model_dump() | {"forcings": self.inputs, "attributes": []}
-        self.network = load_nn_model(block, ensemble_list=self.names, device=device)
+        self.nn_model = load_nn_model(block, ensemble_list=self.member_names, device=device)
         # Weights of a softmax add up to 1 whatever the network says.
         if settings.use_rb_loss and settings.scaling_function == "sigmoid":
             self.range_bound = losses.get(settings.loss_function)(
@@ -83,16 +83,16 @@ class Ensemble(nn.Module):
         state
             Hidden state of the network before the first step.
         """
-        outputs = [members[name] for name in self.names]
-        if self.network is None:
+        outputs = [members[name] for name in self.member_names]
+        if self.nn_model is None:
             return combine(outputs), None
         x = self._inputs(batch)
         with network_precision(self.precision if self.training else "float32", x):
-            if hasattr(self.network, "features"):
-                hidden, memory = self.network.features(x, state.network if state else None)
-                raw = self.network.head(hidden)
+            if hasattr(self.nn_model, "features"):
+                hidden, memory = self.nn_model.features(x, state.network if state else None)
+                raw = self.nn_model.head(hidden)
             else:
-                raw, memory = self.network(x), None
+                raw, memory = self.nn_model(x), None
         raw = raw[self.warmup if state is None else 0 :].to(x.dtype)
         self.weights = scale_weights(raw, self.settings.scaling_function, self.settings.mosaic)
         return combine(outputs, self.weights), DeltaState(memory)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import torch
 
 from dmg.core.data.batch import Batch
 from dmg.core.data.holdout import mark_fold, mark_holdout
+from dmg.core.data.lazy_series import BlockCache, LazySeries, ReadBlock
 from dmg.core.data.loaders.base import BaseLoader
 from dmg.core.data.loaders.site_data import FLOWS, PRECIPITATION, SiteData
 from dmg.core.data.mask import read_mask
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from dmg.conf.period import Period
 
 logger = logging.getLogger(__name__)
+
+ReadTarget = Callable[[slice, np.ndarray], dict[str, torch.Tensor]]
 
 
 @loaders.register("HydroLoader")
@@ -95,10 +98,8 @@ class HydroLoader(BaseLoader):
         """Read the training sites over the training period, warm-up before it."""
         window, _ = self._locate("train", self.config.train, self.config.model.warmup)
         self._require_room(window)
-        target = self._target(window, self._train_columns, "train")
-        self._require_observations(target)
-        scaled = self._scaled(target, self._train_columns)
-        batch = self._batch(window, self._train_columns, {"target": _stack(scaled, self._targets)})
+        batch = self._dataset(window, self._train_columns, self._training_target)
+        self._require_observations(batch["target"])
         self.save_normalisation()
         return batch
 
@@ -129,7 +130,7 @@ class HydroLoader(BaseLoader):
 
     def inputs(self, window: slice, columns: np.ndarray) -> Batch:
         """Return what the models see of some sites (positions) over a part of the record, without targets."""
-        return self._batch(window, columns, {})
+        return self._described(window, columns, self._timed(window, columns))
 
     def fingerprint(self) -> str:
         """Return a hash of the data that the mode uses: names, units, sites, times, values."""
@@ -187,17 +188,39 @@ class HydroLoader(BaseLoader):
 
     def _fit(self, about: dict[str, Any]) -> Normalisation:
         window, lead = self._locate("train", self.config.train, self.config.model.warmup)
-        # What is masked in training takes no part in its statistics either, forcings included.
-        mask = self._mask(window, self._train_columns, "train")
-        series = self._forcings(window, self._train_columns)
-        values = {name: _masked(series[name], mask)[lead:] for name in self.config.model.nn.forcings}
-        values |= {name: self._attribute(name)[self._train_columns] for name in self.config.model.nn.attributes}
+        columns = self._train_columns
+        if self._is_large(window, columns):
+            scored, lead = slice(window.start + lead, window.stop), 0
+            parts = [
+                (slice(scored.start + steps.start, scored.start + steps.stop), columns[places])
+                for steps, places in self._blocks(scored, columns, {}).windows()
+            ]
+        else:
+            parts = [(window, columns)]
+            self._forcings(window, columns)  # read once, for the statistics and for the dataset
+        values: dict[str, Iterable[np.ndarray]] = {
+            name: self._training_forcing(name, parts, lead, window) for name in self.config.model.nn.forcings
+        }
+        values |= {name: [self._attribute(name)[columns]] for name in self.config.model.nn.attributes}
         if self._normalises_target:
-            scale = TargetScale(self._targets, divisors=self._divisors(self._train_columns))
-            for name, series in self._target(window, self._train_columns, "train").items():
-                series = scale.inverse(series[lead:].astype(np.float64), name)
-                values[name] = np.maximum(series, 0.0) if name in self._log else series
+            values |= {name: self._training_flow(name, parts, lead) for name in self._targets}
         return Normalisation.fit(values, log=self._log, about=about)
+
+    def _training_forcing(
+        self, name: str, parts: Sequence[tuple[slice, np.ndarray]], lead: int, period: slice
+    ) -> Iterator[np.ndarray]:
+        """Yield a forcing part by part; what is masked in training takes no part in its statistics either."""
+        for window, columns in parts:
+            mask = self._mask(window, columns, "train")
+            yield _masked(self._forcing(name, window, columns, period), mask)[lead:]
+
+    def _training_flow(self, name: str, parts: Sequence[tuple[slice, np.ndarray]], lead: int) -> Iterator[np.ndarray]:
+        """Yield a target part by part, divided as it is before it is normalised."""
+        for window, columns in parts:
+            scale = TargetScale(self._targets, divisors=self._divisors(columns))
+            series = self._target(window, columns, "train")[name][lead:].astype(np.float64)
+            series = scale.inverse(series, name)
+            yield np.maximum(series, 0.0) if name in self._log else series
 
     def _about(self) -> dict[str, Any]:
         training = [self.sites[i] for i in self._train_columns]
@@ -241,9 +264,10 @@ class HydroLoader(BaseLoader):
     # Parts of a dataset.
 
     def _evaluation(self, window: slice, columns: np.ndarray, block: str | None, needs_target: bool) -> Batch:
+        def observed(window: slice, columns: np.ndarray) -> dict[str, torch.Tensor]:
+            return {"target": _stack(self._target(window, columns, block), self._targets)}
+
         extra: dict[str, Any] = {}
-        if needs_target or all(name in self.data for name in self._targets):
-            extra["target"] = _stack(self._target(window, columns, block), self._targets)
         factors = self._output_factors(columns)
         units = {
             n: self.config.model.output_unit if self._is_flow(n) else self.data.units.get(n) for n in self._targets
@@ -252,19 +276,82 @@ class HydroLoader(BaseLoader):
         extra["obs_convert_fn"] = extra["denorm_fn"] = convert
         if self._normalises_target:
             extra["denorm_fn"] = TargetScale(self._targets, factors, self._divisors(columns), self.normalisation, units)
-        return self._batch(window, columns, extra)
+        known = needs_target or all(name in self.data for name in self._targets)
+        return self._dataset(window, columns, observed if known else None, extra)
 
-    def _batch(self, window: slice, columns: np.ndarray, extra: dict[str, Any]) -> Batch:
+    def _dataset(
+        self, window: slice, columns: np.ndarray, target: ReadTarget | None, extra: dict[str, Any] | None = None
+    ) -> Batch:
+        """Return a dataset in memory, or one that is read by block where it is larger than memory may be."""
+        if self._is_large(window, columns):
+            timed: dict[str, Any] = self._lazily(window, columns, target)
+        else:
+            observed = target(window, columns) if target else {}
+            timed = self._timed(window, columns) | observed
+        return self._described(window, columns, timed | (extra or {}))
+
+    def _is_large(self, window: slice, columns: np.ndarray) -> bool:
+        limit = self.config.observations.max_memory
+        size = 4 * (window.stop - window.start) * len(columns) * sum(self._widths(True).values())
+        return limit is not None and size > limit * 1e9
+
+    def _widths(self, target: bool) -> dict[str, int]:
+        """Return the number of variables of every series of a dataset."""
         nn, phy = self.config.model.nn, self.config.model.phy
-        series = self._forcings(window, columns)
+        raw = {"x_phy": list(phy.forcings) if phy else [], "x_nn": list(nn.forcings)}
+        widths = {"x_phy": len(raw["x_phy"]), "x_nn_norm": len(raw["x_nn"])}
+        widths |= {} if raw["x_phy"] == raw["x_nn"] else {"x_nn": len(raw["x_nn"])}
+        return widths | ({"target": len(self._targets)} if target else {})
+
+    def _lazily(self, window: slice, columns: np.ndarray, target: ReadTarget | None) -> dict[str, LazySeries]:
+        """Return the series of a dataset, to be read by block."""
+        widths = self._widths(target is not None)
+
+        def read(steps: slice, places: np.ndarray) -> dict[str, np.ndarray]:
+            part = slice(window.start + steps.start, window.start + steps.stop)
+            found = self._timed(part, columns[places], window) | (target(part, columns[places]) if target else {})
+            return {key: found[key].numpy() for key in widths}
+
+        blocks = self._blocks(window, columns, widths, read)
+        found = {key: LazySeries(blocks, key) for key in widths}
+        logger.info("the dataset is larger than observations.max_memory and is read by block")
+        return {"x_nn": found["x_phy"]} | found
+
+    def _blocks(
+        self, window: slice, columns: np.ndarray, widths: dict[str, int], read: ReadBlock | None = None
+    ) -> BlockCache:
+        steps, groups = self.data.blocks(self.config.model.nn.forcings[0], columns)
+        return BlockCache(
+            read,
+            n_times=window.stop - window.start,
+            groups=groups,
+            steps=steps,
+            widths=widths or self._widths(True),
+            max_bytes=(self.config.observations.max_memory or 0) * 1e9,
+        )
+
+    def _timed(self, window: slice, columns: np.ndarray, period: slice | None = None) -> dict[str, torch.Tensor]:
+        """Return the forcings, raw and normalised, of a part of a period."""
+        nn, phy = self.config.model.nn, self.config.model.phy
+        series = self._forcings(window, columns, period)
+        raw = {"x_phy": list(phy.forcings) if phy else [], "x_nn": list(nn.forcings)}
+        values = {"x_phy": _stack(series, raw["x_phy"], window, columns)}
+        same = raw["x_phy"] == raw["x_nn"]
+        values["x_nn"] = values["x_phy"] if same else _stack(series, raw["x_nn"], window, columns)
+        normalised = {name: self.normalisation.apply(name, series[name]) for name in nn.forcings}
+        values["x_nn_norm"] = _stack(normalised, raw["x_nn"], window, columns)
+        return values
+
+    def _training_target(self, window: slice, columns: np.ndarray) -> dict[str, torch.Tensor]:
+        return {"target": _stack(self._scaled(self._target(window, columns, "train"), columns), self._targets)}
+
+    def _described(self, window: slice, columns: np.ndarray, values: dict[str, Any]) -> Batch:
+        """Return series as a batch, with the attributes of the sites, and what everything is called."""
+        nn, phy = self.config.model.nn, self.config.model.phy
         phy_forcings, phy_attributes = (phy.forcings, phy.attributes) if phy else ([], [])
         norm = self.normalisation
         raw = {"x_phy": list(phy_forcings), "x_nn": list(nn.forcings)}
-        values: dict[str, Any] = {"x_phy": _stack(series, raw["x_phy"], window, columns)}
-        same = raw["x_phy"] == raw["x_nn"]
-        values["x_nn"] = values["x_phy"] if same else _stack(series, raw["x_nn"], window, columns)
-        normalised = {name: norm.apply(name, series[name]) for name in nn.forcings}
-        values["x_nn_norm"] = _stack(normalised, raw["x_nn"], window, columns)
+        values = dict(values)
         attributes = {name: self._attribute(name)[columns] for name in dict.fromkeys([*phy_attributes, *nn.attributes])}
         values["c_phy"] = _rows(attributes, phy_attributes, columns)
         values["c_nn"] = _rows(attributes, nn.attributes, columns)
@@ -273,7 +360,7 @@ class HydroLoader(BaseLoader):
         names = raw | {"x_nn_norm": nn.forcings, "c_phy": phy_attributes, "c_nn": nn.attributes}
         names |= {"c_nn_norm": nn.attributes, "target": self._targets}
         return Batch(
-            values | extra,
+            values,
             sites=[self.sites[i] for i in columns],
             times=self.data.times[window],
             names=names,
@@ -292,13 +379,19 @@ class HydroLoader(BaseLoader):
             found["elev_all"] = self.data.known_attribute(obs.elevation_name, "m", columns)
         return {key: torch.from_numpy(values.astype(np.float32)) for key, values in found.items()}
 
-    def _forcings(self, window: slice, columns: np.ndarray) -> dict[str, np.ndarray]:
+    def _forcings(self, window: slice, columns: np.ndarray, period: slice | None = None) -> dict[str, np.ndarray]:
         key = (window.start, window.stop, columns.tobytes())
         if self._last_read is None or self._last_read[0] != key:
             phy = self.config.model.phy
             names = dict.fromkeys([*self.config.model.nn.forcings, *(phy.forcings if phy else ())])
-            self._last_read = key, {name: self.data.forcing(name, window, columns) for name in names}
+            self._last_read = key, {name: self.data.forcing(name, window, columns, period) for name in names}
         return self._last_read[1]
+
+    def _forcing(self, name: str, window: slice, columns: np.ndarray, period: slice) -> np.ndarray:
+        """Return one forcing, from what was read last if it is that."""
+        if self._last_read is not None and self._last_read[0] == (window.start, window.stop, columns.tobytes()):
+            return self._last_read[1][name]
+        return self.data.forcing(name, window, columns, period)
 
     def _target(self, window: slice, columns: np.ndarray, block: str | None) -> dict[str, np.ndarray]:
         """Return the targets [T, B] as the mask of a period (``train``, ``valid`` or ``test``) leaves them."""
@@ -359,10 +452,11 @@ class HydroLoader(BaseLoader):
                 hint="shorten model.rho or model.warmup, or lengthen train.start_time … train.end_time",
             )
 
-    def _require_observations(self, target: dict[str, np.ndarray]) -> None:
-        """Refuse a training period in which a target was observed nowhere."""
-        for name, series in target.items():
-            if np.isnan(series).all():
+    def _require_observations(self, target: torch.Tensor | LazySeries) -> None:
+        """Refuse a training period in which a target was observed nowhere; of a large one the sampler says it."""
+        for k, name in enumerate(self._targets if isinstance(target, torch.Tensor) else ()):
+            series = target[..., k]
+            if torch.isnan(series).all():
                 raise DataError(
                     f"'{name}' has no observation from {self.config.train.start_time} to {self.config.train.end_time} "
                     f"at any of the {series.shape[1]} training sites",

@@ -63,6 +63,7 @@ class MtsHydroLoader(BaseLoader):
         self.days = low.warmup
         lead = config.model.warmup + HOURS * self.days
         given = {"overwrite": overwrite, "store": store}
+        config = _changed(config, observations={"max_memory": None})  # hours and days are joined in memory
         hourly = _changed(config, model={"warmup": lead})
         if config.observations.topology_path is None:
             self.hourly = HydroLoader(hourly, test_split, holdout_index=holdout_index, **given)

@@ -86,8 +86,23 @@ class SiteData:
         """Return a short text that changes when other data are read: the store, and how a sample was generated."""
         return f"{self._obs.name} {self._obs.data_path or sorted(self._sample_options().items())}"
 
-    def forcing(self, name: str, window: slice, columns: np.ndarray) -> np.ndarray:
-        """Return a forcing [T, B] float32 without NaN; short gaps are filled, precipitation is not negative."""
+    def forcing(self, name: str, window: slice, columns: np.ndarray, period: slice | None = None) -> np.ndarray:
+        """Return a forcing [T, B] float32 without NaN; short gaps are filled, precipitation is not negative.
+
+        Parameters
+        ----------
+        name
+            Variable of the store.
+        window
+            Steps of the record.
+        columns
+            Positions among the selected sites.
+        period
+            Steps that the window is a part of, and that its gaps are filled from; the window if absent.
+        """
+        wanted, period = window, period or window
+        reach = self._obs.max_gap + 1
+        window = slice(max(window.start - reach, period.start), min(window.stop + reach, period.stop))
         values = mask_sentinels(self._read(name, window, columns))
         sites, times = [self.sites[i] for i in columns], self.times[window]
         if name in PRECIPITATION:
@@ -99,7 +114,8 @@ class SiteData:
             times=times,
             max_gap=self._obs.max_gap,
             where=f"{self.where}; observations.max_gap: {self._obs.max_gap}",
-        )
+            goes_on=(window.start > period.start, window.stop < period.stop),
+        )[wanted.start - window.start : wanted.stop - window.start]
         unit = self._store_unit(name)
         return convert_variable(values, name, unit, self.units[name], where=self.where) if unit else values
 
@@ -111,6 +127,16 @@ class SiteData:
             return values
         area = self.area(columns) if self.was_discharge(name) else None
         return convert_variable(values, name, unit, self.units[name], area, self.where)
+
+    def blocks(self, name: str, columns: np.ndarray) -> tuple[int, list[np.ndarray]]:
+        """Return how a series lies in the store: steps of a chunk, and the sites (places in `columns`) of each."""
+        from dmg.core.data.dataset import CHUNK
+
+        var = self._variable(name, ("time", "site"), "series")
+        chunk = CHUNK | dict(var.encoding.get("preferred_chunks") or {})
+        number = self._positions[columns] // int(chunk["site"])
+        order = np.argsort(number, kind="stable")
+        return int(chunk["time"]), np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
 
     def series(self, name: str, window: slice, columns: np.ndarray) -> np.ndarray:
         """Return any series [T, B] float32 as the store has it."""

@@ -10,9 +10,13 @@ import torch
 from torch import Tensor
 
 from dmg.core.data.batch import STATIC, TIMED, Batch
+from dmg.core.data.lazy_series import LazySeries, in_memory
 from dmg.core.data.samplers.base import BaseSampler
 from dmg.errors import DataError, RunError
 from dmg.registry import samplers
+
+SITES_AT_ONCE = 1000
+"""Sites whose whole record is in memory at once while the empty ones are looked for."""
 
 MAX_TRIES = 100
 """How often windows without any observation are drawn again before the search is given up."""
@@ -110,7 +114,7 @@ class HydroSampler(BaseSampler):
         """Draw sites and first scored steps; returns them with the windows of the target [ρ, B, K]."""
         target, size = dataset["target"], self.batch_size
         sites, starts = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64)
-        window = target.new_empty((rho, size, target.shape[-1]))
+        window = torch.empty((rho, size, target.shape[-1]), dtype=target.dtype, device=target.device)
         open_places = np.arange(size)
         for _ in range(MAX_TRIES):
             sites[open_places] = self.generator.integers(0, n_sites, len(open_places))
@@ -125,7 +129,8 @@ class HydroSampler(BaseSampler):
 
     def _nothing_observed(self, dataset: Mapping[str, Any], n_sites: int, n_t: int, rho: int) -> DataError:
         target = dataset["target"][self.warmup : n_t, :n_sites]
-        empty = torch.isnan(target).all(dim=2).all(dim=0).cpu().numpy()
+        parts = [in_memory(target[:, begin : begin + SITES_AT_ONCE]) for begin in range(0, n_sites, SITES_AT_ONCE)]
+        empty = np.concatenate([torch.isnan(part).all(dim=2).all(dim=0).cpu().numpy() for part in parts])
         ids = getattr(dataset, "sites", None) or [f"number {i}" for i in range(n_sites)]
         named = [ids[i] for i in np.flatnonzero(empty)]
         some = ", ".join(named[:10]) + (f" and {len(named) - 10} more" if len(named) > 10 else "")
@@ -150,7 +155,7 @@ def gather_windows(dataset: Mapping[str, Any], sites: np.ndarray, begins: np.nda
     values: dict[str, Any] = {}
     stored = dataset.stored() if isinstance(dataset, Batch) else dataset
     for key, value in stored.items():
-        if key == "target" or not isinstance(value, Tensor):
+        if key == "target" or not isinstance(value, Tensor | LazySeries):
             continue
         if key in TIMED or (key not in STATIC and value.ndim == 3):
             values[key] = _windows(value, sites, begins, length)
@@ -166,7 +171,9 @@ def gather_windows(dataset: Mapping[str, Any], sites: np.ndarray, begins: np.nda
     return Batch(values, **about)
 
 
-def _windows(series: Tensor, sites: np.ndarray, starts: np.ndarray, length: int) -> Tensor:
+def _windows(series: Tensor | LazySeries, sites: np.ndarray, starts: np.ndarray, length: int) -> Tensor:
     """Return [length, B, ·]: `length` steps from each start at each site of a series [T, N, ·]."""
+    if isinstance(series, LazySeries):
+        return series.windows(sites, starts, length)
     rows = torch.from_numpy(starts + np.arange(length)[:, None]).to(series.device)
     return series[rows, torch.from_numpy(sites).to(series.device)]
