@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from step_models import Cascade, EveryOp, NetworkInside, Stateless, UnitHydrograph
+from step_models import Cascade, EveryOp, NetworkInside, Sloping, Stateless, UnitHydrograph
 from torch import Tensor, nn
 
 from dmg.engine import Flux, Forcing, ProcessModel, RawParameters, fused, simulate
@@ -68,6 +68,8 @@ def _cases() -> Iterator[tuple[str, Case]]:
         yield f"network-{kind}", Case(NetworkInside, 2, 5, 6, ("k",), dtype)
         yield f"implicit-{kind}", Case(HbvAdj, 3, 5, 6, ("parFC",), dtype)
         yield f"implicit-again-{kind}", Case(HbvAdj, 4, 3, 7, (), dtype, kept_bytes=1000)
+        yield f"attributes-{kind}", Case(Sloping, 3, 5, 6, ("k",), dtype)
+        yield f"attributes-again-{kind}", Case(Sloping, 4, 3, 9, (), dtype, kept_bytes=1000)
         yield f"stateless-{kind}", Case(Stateless, 2, 5, 4, ("rate",), dtype)
 
 
@@ -84,11 +86,12 @@ class Inputs:
     static: Tensor
     stores: dict[str, Tensor]
     weights: dict[str, Tensor]
+    attributes: dict[str, Tensor]
 
     def leaves(self) -> list[Tensor]:
         """Return the tensors whose gradients are compared."""
         own = [self.forcing, self.dynamic, self.static, *self.stores.values(), *self.weights.values()]
-        return [*own, *self.model.parameters()]
+        return [*own, *self.attributes.values(), *self.model.parameters()]
 
 
 def draw(case: Case, device: str = "cpu") -> Inputs:
@@ -112,6 +115,7 @@ def draw(case: Case, device: str = "cpu") -> Inputs:
         leaf(4 * uniform(case.sites, len(model.layout.static_channels)) - 2),
         {name: leaf(value + 5 * uniform(*value.shape)) for name, value in cold.items()},
         {name: leaf(uniform(case.sites, case.nmul)) for name in case.weighted},
+        {a.name: leaf(a.low + uniform(case.sites) * (a.high - a.low)) for a in model.attributes},
     )
 
 
@@ -123,6 +127,7 @@ def run(case: Case, inputs: Inputs, engine: str) -> tuple[list[Tensor], list[Ten
         RawParameters(inputs.dynamic, inputs.static),
         inputs.stores,
         weights=inputs.weights,
+        attributes=inputs.attributes,
         engine=engine,
         **case.options,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from dmg.engine import Flux, Forcing, Ledger, Parameter, ProcessModel, State
+from dmg.engine import Attribute, Flux, Forcing, Ledger, Parameter, ProcessModel, State
 from dmg.engine.router import Router
 
 
@@ -54,6 +54,19 @@ class OneStore(ProcessModel):
         """One step."""
         full = s.storage + x.prcp * dt
         out = full / (p.k + dt)
+        return {"storage": full - out * dt}, {"streamflow": out}
+
+
+class Sloping(OneStore):
+    """A store that two known properties of its site drain: one changes its pace, the other decides how."""
+
+    attributes = (Attribute("slope", "m m-1", "mean slope", 0.1, 2.0), Attribute("height", "m", high=3000.0))
+
+    def step(self, s, x, p, dt):
+        """One step."""
+        full = s.storage + x.prcp * dt
+        pace = torch.where(x.height >= 1500.0, 2.0 * p.k, p.k) / x.slope
+        out = full / (pace + dt)
         return {"storage": full - out * dt}, {"streamflow": out}
 
 
@@ -182,4 +195,4 @@ class Routed(OneStore):
         return {"storage": full - out * dt}, {"streamflow": out}
 
 
-STEP_MODELS = (EveryOp, OneStore, Cascade, NetworkInside, UnitHydrograph, Stateless, StartsFull, Routed)
+STEP_MODELS = (EveryOp, OneStore, Sloping, Cascade, NetworkInside, UnitHydrograph, Stateless, StartsFull, Routed)
