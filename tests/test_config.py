@@ -26,6 +26,7 @@ from dmg.conf.docs import schema_table
 from dmg.conf.explain import known_keys, suggest_key
 from dmg.core.utils import initialize_config, set_randomseed
 from dmg.errors import ConfigError
+from dmg.registry import process_models
 
 ROOT = Path(__file__).parents[1]
 
@@ -283,7 +284,7 @@ def test_dates_of_other_spellings_become_the_published_one():
         ({"model__nn__name": "LstmModell"}, ["model.nn.name", "did you mean"]),
         ({"train__loss_function": "RmseLossComb"}, ["train.loss_function.name", "RmseCombLoss"]),
         ({"model__phy__dynamic_params": {"Hbv": ["parBETTA"]}}, ["dynamic_params.Hbv", "'parBETA'"]),
-        ({"model__phy__dynamic_params": {"Hbv_1_1p": ["parBETA"]}}, ["Hbv_1_1p", "not among model.phy.name"]),
+        ({"model__phy__dynamic_params": {"Hbv_3": ["parBETA"]}}, ["Hbv_3", "not among model.phy.name"]),
         ({"model__phy__forcings": ["prcp", "tmen"]}, ["model.phy.forcings", "'tmen'", "'tmean'"]),
         ({"model__nn__attributes": ["pmean"]}, ["model.nn.attributes", "'p_mean'"]),
         ({"model__nn__forcings": ["prcp", "prcp"]}, ["twice"]),
@@ -366,6 +367,36 @@ def test_packaged_configurations_are_valid(name: str, network: str):
     config = as_config(compose(name))
     assert config.model.phy.name == ["Hbv"]
     assert config.name == f"{network}-Hbv"
+
+
+def test_dhbv_1_1p_has_the_published_settings():
+    config = as_config(compose("camels_531_1_1p"))
+    assert config.name == "LstmModel-Hbv_1_1p"
+    assert config.model.phy.dynamic_params["Hbv_1_1p"] == ["parBETA", "parK0", "parBETAET"]
+    assert (config.model.phy.warmup_states, config.model.use_log_norm) == (False, [])
+    assert (config.train.loss_function.name, config.train.epochs) == ("NseBatchLoss", 100)
+    process = process_models.get("Hbv_1_1p")(config.model.phy.model_dump())
+    assert process.layout.dynamic == ("parBETA", "parK0", "parBETAET")
+    assert process.learnable_param_count == 14 * 16 + 2
+
+
+def test_another_model_is_asked_for_its_dynamic_parameters():
+    message = refusal(changed(model__phy__name=["Hbv_1_1p"]))
+    assert "speaks of Hbv, but not of Hbv_1_1p" in message
+    assert "model.phy.dynamic_params.Hbv_1_1p=[parBETA, …]" in message
+    dynamic = {"Hbv": ["parBETA"], "Hbv_1_1p": []}
+    assert as_config(changed(model__phy__name=["Hbv_1_1p"], model__phy__dynamic_params=dynamic))
+
+
+def test_attributes_that_a_model_needs_are_named():
+    change = {"model__phy__name": ["Hbv_2"], "model__phy__dynamic_params": {"Hbv_2": ["parBETA"]}}
+    message = refusal(changed(**change))
+    assert "Hbv_2 needs the attribute 'ac_all' (km2)" in message
+    assert "observations.upstream_area_name" in message
+    assert "Hbv_2 needs the attribute 'elev_all' (m)" in message
+    assert "elev_all" not in refusal(changed(**change, model__phy__elev_threshold=False))
+    named = {"observations__upstream_area_name": "area_gages2", "observations__elevation_name": "elev_mean"}
+    assert as_config(changed(**change, **named))
 
 
 def test_camels_periods_are_those_of_the_benchmark():

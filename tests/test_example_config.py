@@ -66,6 +66,13 @@ def test_dhbv_has_the_published_settings():
     assert len(c.model.nn.attributes) == 35
 
 
+def test_dhbv_1_1p_has_the_published_settings():
+    c = as_config(load_config("config_dhbv_1_1p"))
+    assert (c.model.phy.name, c.model.phy.nmul, c.model.phy.warmup_states) == (["Hbv_1_1p"], 16, False)
+    assert c.model.phy.dynamic_params["Hbv_1_1p"] == ["parBETA", "parK0", "parBETAET"]
+    assert (c.train.loss_function.name, c.model.use_log_norm, c.test.test_epoch) == ("NseBatchLoss", [], 50)
+
+
 def test_lstm_has_the_published_settings():
     c = as_config(load_config("config_lstm"))
     assert c.model.phy is None

@@ -21,8 +21,8 @@ else happens: unknown keys and names (with the closest known one), wrong values,
 that an optimizer, scheduler or loss does not take.
 
 * `dmg config show [--config-name NAME] [key=value …]` prints the tree as a run would see it.
-* Packaged files: `default` (embedded sample), `mts_hourly` (embedded hourly sample), `camels_531`, `camels_531_mingru`;
-  groups `observations: sample | sample_hourly | camels_531 | camels_671`.
+* Packaged files: `default` (embedded sample), `mts_hourly` (embedded hourly sample), `camels_531`,
+  `camels_531_1_1p`, `camels_531_mingru`; groups `observations: sample | sample_hourly | camels_531 | camels_671`.
 * Experiments, `experiment=NAME`, are described by a file of their own ([Experiments](experiments.md)); its keys come
   last on this page and are changed by `experiment.KEY=value`.
 * Your own: `dmg --config-path DIR --config-name NAME`, or `dmg --config-name path/to/file.yaml`.

@@ -22,6 +22,10 @@ class Sample(Section):
     gaps: bool = Field(True, description="Leave gaps in the observed flow.")
 
 
+GEOGRAPHY = {"ac_all": "upstream_area_name", "areas": "subbasin_area_name", "elev_all": "elevation_name"}
+"""Published names of areas and elevation of a site, and the keys that say which attributes they are."""
+
+
 class Observations(Section):
     """The data set: store, period, names, units."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from dmg.conf.observations import GEOGRAPHY
 from dmg.errors import UnknownNameError, did_you_mean
 from dmg.registry import Registry, loaders, losses, networks, process_models, routers, samplers, trainers
 
@@ -55,8 +56,8 @@ def plugin_problems(config: Config) -> list[Problem]:
             problems += _unknown(phy.arguments, options | set(type(phy).model_fields), "model.phy")
         for key, names in phy.dynamic_params.items():
             model = next((m for name, m in models.items() if m is not None and key in (name, m.__name__)), None)
-            if model is None and None in models.values():
-                continue  # a model whose name is wrong may be the one meant
+            if model is None and (None in models.values() or key in process_models):
+                continue  # a model whose name is wrong may be the one meant; another model's list waits for its turn
             if model is None:
                 hint = did_you_mean(key, models)
                 problems.append((f"model.phy.dynamic_params: '{key}' is not among model.phy.name", hint))
@@ -66,9 +67,26 @@ def plugin_problems(config: Config) -> list[Problem]:
                 for p in names
                 if known and p not in known
             ]
+        problems += _unsaid(phy.dynamic_params, models)
         needed = {f.name for model in models.values() for f in getattr(model, "forcings", ())}
         problems += [p for name, model in models.items() for p in _forcing_problems(name, model, phy, needed)]
+        problems += [p for name, model in models.items() for p in _attribute_problems(name, model, config)]
     return problems + _optimisation(config)
+
+
+def _unsaid(dynamic: Mapping[str, list[str]], models: Mapping[str, Any]) -> list[Problem]:
+    """Return the models of which ``dynamic_params`` says nothing while it speaks of others."""
+    unsaid = [n for n, m in models.items() if m is not None and not {n, m.__name__} & set(dynamic)]
+    others = [key for key in dynamic if key in process_models]
+    return [
+        (
+            f"model.phy.dynamic_params speaks of {', '.join(others)}, but not of {name}",
+            f"say which parameters vary in time: model.phy.dynamic_params.{name}=[{parameter_names(models[name])[0]}, …], "
+            "or [] for none",
+        )
+        for name in unsaid
+        if others and parameter_names(models[name])
+    ]
 
 
 def under_class_names(config: Config) -> Config:
@@ -111,6 +129,25 @@ def _forcing_problems(name: str, model: Any, phy: Phy, needed: set[str]) -> list
         extra = [n for n in given if n not in needed]
         hint = did_you_mean(extra[0], declared) if extra else None
         problems += [(f"model.phy.forcings: {name} has no forcing {', '.join(extra)}", hint)] if extra else []
+    return problems
+
+
+def _attribute_problems(name: str, model: Any, config: Config) -> list[Problem]:
+    """Return the attributes of sites that a process model needs and the configuration does not name."""
+    phy, obs = config.model.phy, config.observations
+    if not hasattr(model, "attributes_for") or config.data_loader != "HydroLoader":
+        return []
+    problems = []
+    for need in model.attributes_for({**phy.model_dump(), **phy.arguments}):
+        key = GEOGRAPHY.get(need.name)
+        if need.name not in phy.attributes and not (key and getattr(obs, key)):
+            where = f"name it with observations.{key}, or " if key else ""
+            problems.append(
+                (
+                    f"{name} needs the attribute '{need.name}' ({need.unit}): {need.description}",
+                    f"{where}list '{need.name}' in model.phy.attributes if the data have it under that name",
+                )
+            )
     return problems
 
 

@@ -262,6 +262,11 @@ class ProcessModel(StandaloneCall, nn.Module):
         order = [names.index(forcing.name) for forcing in self.forcings]
         return x if order == list(range(len(names))) else x[..., order]
 
+    @classmethod
+    def attributes_for(cls, config: Mapping[str, Any]) -> tuple[Attribute, ...]:
+        """Return the attributes that a model of these options needs."""
+        return cls.attributes
+
     def read_attributes(self, x_dict: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the declared attributes, [B] each, from keys of their names or else from ``c_phy``.
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from dmg.engine import Ledger, ParameterLayout, RawParameters
+from dmg.engine import Attribute, Ledger, ParameterLayout, RawParameters
 from dmg.engine.declare import Values
 from dmg.engine.router import extend
 from dmg.errors import StepError
@@ -61,9 +61,13 @@ class Hbv_2(UnitCatchmentModel, DailyHbv):
         self.elev_threshold = given.get("elev_threshold") is not False
         self.full_output = given.get("full_output") is not False
         self.gage_agg = bool(given.get("gage_agg"))
-        if not self.elev_threshold:
-            self.attributes = tuple(a for a in self.attributes if a is not ELEVATION)
+        self.attributes = self.attributes_for(given)
         super().__init__(config, device)
+
+    @classmethod
+    def attributes_for(cls, config: Mapping[str, Any]) -> tuple[Attribute, ...]:
+        """Return the attributes that a model of these options needs."""
+        return tuple(a for a in cls.attributes if a is not ELEVATION or config.get("elev_threshold") is not False)
 
     @property
     def usual_outputs(self) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from dmg.conf.observations import GEOGRAPHY
 from dmg.core.data.batch import Batch
 from dmg.core.data.holdout import mark_fold, mark_holdout
 from dmg.core.data.lazy_series import BlockCache, LazySeries, ReadBlock
@@ -370,13 +371,12 @@ class HydroLoader(BaseLoader):
 
     def _geography(self, columns: np.ndarray) -> dict[str, torch.Tensor]:
         """Return areas and elevations of sites [B], as far as the configuration names them."""
-        obs = self.config.observations
+        named = {key: getattr(self.config.observations, option) for key, option in GEOGRAPHY.items()}
         found = {}
-        for key, name in (("ac_all", obs.upstream_area_name), ("areas", obs.subbasin_area_name)):
-            if name:
-                found[key] = self.data.positive_attribute(name, "km2", columns)
-        if obs.elevation_name:
-            found["elev_all"] = self.data.known_attribute(obs.elevation_name, "m", columns)
+        for key in (key for key in ("ac_all", "areas") if named[key]):
+            found[key] = self.data.positive_attribute(named[key], "km2", columns)
+        if named["elev_all"]:
+            found["elev_all"] = self.data.known_attribute(named["elev_all"], "m", columns)
         return {key: torch.from_numpy(values.astype(np.float32)) for key, values in found.items()}
 
     def _forcings(self, window: slice, columns: np.ndarray, period: slice | None = None) -> dict[str, np.ndarray]:

@@ -151,7 +151,7 @@ class SiteData:
             Which sites are training sites, bool [N]; a missing value may become their mean.
         """
         if name not in self._attributes:
-            self._attributes[name] = fill_attribute(
+            values = fill_attribute(
                 self._raw_attribute(name),
                 name=name,
                 sites=self.sites,
@@ -159,6 +159,10 @@ class SiteData:
                 train=train,
                 where=f"{self.where}; observations.attribute_fill: {self._obs.attribute_fill}",
             )
+            stored = self._store_unit(name)
+            if stored and name in self._wanted:
+                values = convert_variable(values, name, stored, self._wanted[name], where=self.where)
+            self._attributes[name] = values
         return self._attributes[name]
 
     def _raw_attribute(self, name: str) -> np.ndarray:
@@ -337,14 +341,18 @@ class _Units:
 
 
 def _declared_units(config: Config) -> dict[str, str]:
-    """Units of forcings and targets as the process model declares them."""
+    """Units of forcings, attributes and targets as the process model declares them."""
     from dmg.registry import process_models
 
     units: dict[str, str] = {}
     for name in config.model.phy.name if config.model.phy else ():
         model = process_models.get(name)
         units |= getattr(model, "derived_units", {})
-        for declared in (*getattr(model, "fluxes", ()), *getattr(model, "forcings", ())):
+        for declared in (
+            *getattr(model, "fluxes", ()),
+            *getattr(model, "forcings", ()),
+            *getattr(model, "attributes", ()),
+        ):
             if declared.unit:
                 units[declared.name] = declared.unit
     return units
