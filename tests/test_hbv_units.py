@@ -142,15 +142,16 @@ def test_hourly_outputs_without_gauges(model):
 
 
 def test_states_of_2_0_start_2_1():
-    model = Hbv_2_1_hourly({"nmul": 2})
+    """The stores of the excess, which hourly 2.0 does not have, then start at their initial value."""
+    x = {"x_phy": torch.rand(9, 3, 3), "ac_all": torch.full((3,), 2600.0), "elev_all": torch.zeros(3)}
+    parameters = [torch.zeros(9, 3, 0), torch.full((3, 38), 0.5)]
+    few, all_, other = (Hbv_2_1_hourly({"nmul": 2}) for _ in range(3))
     stores = [torch.full((3, 2), 4.0) for _ in range(5)]
-    model.load_states(stores)
-    x = {"x_phy": torch.zeros(1, 3, 3), "ac_all": torch.full((3,), 2600.0), "elev_all": torch.zeros(3)}
-    model(x, [torch.zeros(1, 3, 0), torch.full((3, 38), 0.5)])
-    found = dict(zip((s.name for s in model.states), model.get_states(), strict=True))
-    assert (found["SNOWPACK"] == 4.0).all()
-    assert (found["SIE1"] < 0.001).all()
-    assert (found["SIE1"] > 0).all()
+    few.load_states(stores)
+    all_.load_states([*stores, *(torch.full((3, 2), 0.001) for _ in range(2))])
+    other.load_states([*stores, *(torch.full((3, 2), 1.0) for _ in range(2))])
+    torch.testing.assert_close(few(x, parameters)["Qs"], all_(x, parameters)["Qs"], rtol=0, atol=0)
+    assert not torch.allclose(few(x, parameters)["Qs"], other(x, parameters)["Qs"])
 
 
 @pytest.mark.parametrize("network", ["LstmModel", "LstmMlpModel"])

@@ -81,8 +81,8 @@ def _unsaid(dynamic: Mapping[str, list[str]], models: Mapping[str, Any]) -> list
     return [
         (
             f"model.phy.dynamic_params speaks of {', '.join(others)}, but not of {name}",
-            f"say which parameters vary in time: model.phy.dynamic_params.{name}=[{parameter_names(models[name])[0]}, …], "
-            "or [] for none",
+            f"say which parameters vary in time: model.phy.dynamic_params.{name}="
+            f"[{parameter_names(models[name])[0]}, …], or [] for none",
         )
         for name in unsaid
         if others and parameter_names(models[name])
