@@ -75,9 +75,10 @@ def plugin_problems(config: Config) -> list[Problem]:
 
 
 def _unsaid(dynamic: Mapping[str, list[str]], models: Mapping[str, Any]) -> list[Problem]:
-    """Return the models of which ``dynamic_params`` says nothing while it speaks of others."""
+    """Return the models of which ``dynamic_params`` says nothing while it speaks of others that are not run."""
     unsaid = [n for n, m in models.items() if m is not None and not {n, m.__name__} & set(dynamic)]
-    others = [key for key in dynamic if key in process_models]
+    run = {n for n, m in models.items() if m is not None} | {m.__name__ for m in models.values() if m is not None}
+    others = [key for key in dynamic if key in process_models and key not in run]
     return [
         (
             f"model.phy.dynamic_params speaks of {', '.join(others)}, but not of {name}",
