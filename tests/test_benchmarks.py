@@ -96,3 +96,10 @@ def test_summary_of_a_run_reads_its_learning_curve(tmp_path):
     result = camels.summary(tmp_path)
     assert result["loss_by_epoch"] == [3.0, 1.5]
     assert (result["sites"], result["minibatches"], result["median_nse"]) == (3, 4, {"last": 0.5})
+
+
+def test_implicit_model_met_its_target_and_stands_in_the_documentation():
+    implicit = benchmark("implicit")
+    result = json.loads(implicit.RESULTS.read_text(encoding="utf-8"))
+    assert result["met"] == (result["times_both"] <= implicit.AT_MOST)
+    assert implicit.page.shown("implicit") == implicit.table(result)

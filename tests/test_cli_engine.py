@@ -158,3 +158,12 @@ def test_readme_shows_what_it_prints(capsys):
 def test_a_coupled_model_names_the_models_to_ask_for(capsys):
     assert main(["engine", "Hbv_2_mts"]) != 0
     assert "ask for Hbv_2, Hbv_2_hourly" in capsys.readouterr().err
+
+
+def test_implicit_model_shows_a_turn_of_newtons_method():
+    from hydrodl2.models.hbv import HbvAdj
+
+    found = describe(HbvAdj(), ["streamflow"])
+    assert found.turn.count > found.forward.count
+    assert "turn**" in str(found)
+    assert describe(Hbv(), ["streamflow"]).turn is None

@@ -85,6 +85,8 @@ class Description:
         A step forward, and the same step backward.
     recomputed
         What the way back does in addition where a run is too long to keep the states of every step.
+    turn
+        One turn of Newton's method, of which an implicit model takes some on each way forward; None for a step.
     kept_bytes
         Memory for kept states; they need ``states`` numbers per element and step.
     states
@@ -105,6 +107,7 @@ class Description:
     forward: Work
     adjoint: Work
     recomputed: Work
+    turn: Work | None
     kept_bytes: int
     states: int
     compile_s: dict[str, float]
@@ -112,7 +115,9 @@ class Description:
     cache: str
 
     def __str__(self) -> str:
-        parts = [self.forward, self.adjoint, self.recomputed]
+        columns = {"forward": self.forward, "adjoint": self.adjoint, "again*": self.recomputed}
+        columns |= {"turn**": self.turn} if self.turn else {}
+        parts = list(columns.values())
         kinds = [part.by_kind() for part in parts]
         rows = [(kind, *(counts[kind] for counts in kinds)) for kind in kinds[0]]
         rows += [
@@ -128,10 +133,11 @@ class Description:
                 f"{self.model}: {self.dtype}, components: {self.components}, dynamic: {dynamic}",
                 f"fluxes: {', '.join(self.fluxes)}",
                 "",
-                f"{'for one element in one step':30}{'forward':>10}{'adjoint':>10}{'again*':>10}",
-                *(f"{name:30}{a:>10}{b:>10}{c:>10}" for name, a, b, c in rows),
+                "".join([f"{'for one element in one step':30}", *(f"{title:>10}" for title in columns)]),
+                *("".join([f"{name:30}", *(f"{value:>10}" for value in values)]) for name, *values in rows),
                 f"* done again on the way back if the states, {self.states} numbers per element and step, "
                 f"take more than {self.kept_bytes / 2**20:g} MB",
+                *(["** Newton's method takes some turns per step, forward and again"] if self.turn else []),
                 "",
                 f"CPU seconds: {compiled}; traced again and loaded from the cache {self.cached_s:.2f}",
                 f"cache: {self.cache}",
@@ -178,6 +184,7 @@ def describe(
         forward=_work(kernel.forward, size * (inputs + outputs + states)),
         adjoint=_work(kernel.adjoint(wanted), size * (inputs + outputs + states + len(kernel.dynamic))),
         recomputed=_work(kernel.again, size * inputs),
+        turn=_work(kernel.solver.turn, 0.0) if kernel.solver else None,
         kept_bytes=plan.backend.kept_bytes,
         states=states,
         compile_s={"trace": traced} | compile_s,

@@ -39,12 +39,12 @@ def implicit_step(model: ProcessModel, tendency: Tendency) -> Step:
 
     def step(s: Values, x: Values, p: Values, dt: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         stores = vars(s)
-        old = _pack(stores, model.states)
+        old = pack(stores, model.states)
 
         def evaluate(packed: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-            found, fluxes = tendency(Values("state", _unpack(packed, model.states)), x, p)
+            found, fluxes = tendency(Values("state", unpack(packed, model.states)), x, p)
             check_names("rate of the state", found, stores)
-            return _pack({n: found[n].expand_as(v) for n, v in stores.items()}, model.states), fluxes
+            return pack({n: found[n].expand_as(v) for n, v in stores.items()}, model.states), fluxes
 
         linear = _Linear(tendency, model.states, old.shape[1], x, p)
         attempt = _solve(linear, old.detach(), dt)
@@ -53,7 +53,7 @@ def implicit_step(model: ProcessModel, tendency: Tendency) -> Step:
             _, matrix = linear(solved, dt)
             solved = _Solution.apply(solved, matrix, newton.residual(solved, old, evaluate(solved)[0], dt))
         _, fluxes = evaluate(solved)
-        return _unpack(solved, model.states), {**fluxes, UNCONVERGED.name: attempt.failed}
+        return unpack(solved, model.states), {**fluxes, UNCONVERGED.name: attempt.failed}
 
     return step
 
@@ -130,9 +130,9 @@ class _Linear:
         n = self.copies
         with torch.inference_mode(False), torch.enable_grad():
             leaves = self._copied(stores.transpose(0, 1)).transpose(0, 1).contiguous().requires_grad_()
-            found, _ = self.tendency(Values("state", _unpack(leaves, self.states)), self.x, self.p)
-            likes = _unpack(leaves, self.states)
-            rates = _pack({n: found[n].expand_as(v) for n, v in likes.items()}, self.states)
+            found, _ = self.tendency(Values("state", unpack(leaves, self.states)), self.x, self.p)
+            likes = unpack(leaves, self.states)
+            rates = pack({n: found[n].expand_as(v) for n, v in likes.items()}, self.states)
             rates = rates.reshape(n, n, *stores.shape[1:])
             own = rates.diagonal(dim1=0, dim2=1).sum()
             jacobian = torch.autograd.grad(own, leaves)[0] if own.requires_grad else torch.zeros_like(leaves)
@@ -171,13 +171,13 @@ def _solved(matrix: Tensor, right: Tensor) -> Tensor:
     return torch.linalg.solve_ex(matrix, right.permute(1, 2, 0))[0].permute(2, 0, 1)
 
 
-def _pack(values: Mapping[str, Tensor], states: Sequence[State]) -> Tensor:
+def pack(values: Mapping[str, Tensor], states: Sequence[State]) -> Tensor:
     """Return stores [B, M] and [B, M, size] as [n, B, M]."""
     parts = [[values[s.name]] if s.size == 1 else values[s.name].unbind(-1) for s in states]
     return torch.stack([part for group in parts for part in group])
 
 
-def _unpack(packed: Tensor, states: Sequence[State]) -> dict[str, Tensor]:
+def unpack(packed: Tensor, states: Sequence[State]) -> dict[str, Tensor]:
     """Return [n, B, M] as stores by name."""
     parts = iter(packed.split([s.size for s in states]))
     return {s.name: part[0] if s.size == 1 else part.movedim(0, -1) for s, part in zip(states, parts, strict=True)}

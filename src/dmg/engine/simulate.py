@@ -96,6 +96,33 @@ def simulate(
     if engine not in ENGINES:
         raise StepError(f"unknown engine '{engine}'", hint=did_you_mean(engine, ENGINES))
     layout = layout or model.layout
+    fluxes, known, stores = prepare(model, forcing, parameters, stores, attributes, fluxes, layout)
+    weights = weights or {}
+    computed = [*fluxes, UNCONVERGED.name] if model.implicit and UNCONVERGED.name not in fluxes else fluxes
+    run = _run(model, forcing, known, parameters, stores, layout, computed, weights, components, engine)
+    if not model.implicit:
+        return run
+    series = run.fluxes | {UNCONVERGED.name: run.fluxes[UNCONVERGED.name].detach()}
+    report(model, series[UNCONVERGED.name])
+    return Simulation({name: series[name] for name in fluxes}, run.stores)
+
+
+def prepare(
+    model: ProcessModel,
+    forcing: Tensor,
+    parameters: RawParameters,
+    stores: Mapping[str, Tensor] | None,
+    attributes: Mapping[str, Tensor] | None,
+    fluxes: Sequence[str] | None,
+    layout: ParameterLayout,
+) -> tuple[list[str], dict[str, Tensor], dict[str, Tensor]]:
+    """Check what a run is given; return the names of the fluxes, attributes and initial stores, completed.
+
+    Raises
+    ------
+    StepError
+        For shapes or names that do not fit.
+    """
     declared = [flux.name for flux in model.fluxes] + [state.name for state in model.states]
     fluxes = [flux.name for flux in model.fluxes if not flux.diagnostic] if fluxes is None else list(fluxes)
     for name in fluxes:
@@ -105,15 +132,7 @@ def simulate(
     known = attributes_of(model, attributes or {}, forcing)
     if stores is None:
         stores = model.cold_stores(forcing.shape[1], dtype=forcing.dtype, device=forcing.device)
-    stores = model.complete_stores(stores, parameters, layout)
-    weights = weights or {}
-    computed = [*fluxes, UNCONVERGED.name] if model.implicit and UNCONVERGED.name not in fluxes else fluxes
-    run = _run(model, forcing, known, parameters, stores, layout, computed, weights, components, engine)
-    if not model.implicit:
-        return run
-    series = run.fluxes | {UNCONVERGED.name: run.fluxes[UNCONVERGED.name].detach()}
-    report(model, series[UNCONVERGED.name])
-    return Simulation({name: series[name] for name in fluxes}, run.stores)
+    return fluxes, known, model.complete_stores(stores, parameters, layout)
 
 
 def _run(
@@ -145,7 +164,7 @@ def _run(
     declared = model.tendency if model.implicit else model.step
     declared = copying(declared) if verdict.writes else declared
     step = implicit_step(model, declared) if model.implicit else declared
-    return Simulation(*_run_eager(model, step, forcing, known, parameters, stores, layout, fluxes, weights, components))
+    return Simulation(*run_step(model, step, forcing, known, parameters, stores, layout, fluxes, weights, components))
 
 
 def _run_fused(
@@ -175,7 +194,7 @@ def _run_fused(
     )
 
 
-def _run_eager(
+def run_step(
     model: ProcessModel,
     step: Step,
     forcing: Tensor,
@@ -187,6 +206,7 @@ def _run_eager(
     weights: Mapping[str, Tensor],
     components: bool,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Run a step of a model in a loop; the arguments are those of `simulate`, completed by `prepare`."""
     static, dynamic = layout.scale(parameters)
     supplied = static | dynamic
     optional = {p.name: p.default for p in model.parameter_table if p.name not in supplied}
