@@ -9,7 +9,7 @@ from step_models import EveryOp, NetworkInside
 
 from dmg.engine.kernel import build_kernel
 from dmg.engine.llvm_kernel import Wanted
-from hydrodl2.models.hbv.hbv import Hbv
+from hydrodl2.models.hbv import Hbv, HbvAdj
 
 pytestmark = [
     pytest.mark.skipif(find_spec("triton") is None, reason="needs triton: pip install -e '.[gpu-test]'"),
@@ -35,7 +35,7 @@ def compiled(function, recompute=False):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("model", "nmul"), [(EveryOp, 40), (NetworkInside, 3), (Hbv, 1), (Hbv, 16)])
+@pytest.mark.parametrize(("model", "nmul"), [(EveryOp, 40), (NetworkInside, 3), (Hbv, 1), (Hbv, 16), (HbvAdj, 3)])
 def test_kernels_compile(model, nmul, dtype, tmp_path, monkeypatch):
     from dmg.engine.geometry import Geometry
     from dmg.engine.gpu import LANES, GpuFunction
