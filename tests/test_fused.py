@@ -360,9 +360,9 @@ class TestCache:
         compiled = []
         compile_text = cpu.compile_text
         monkeypatch.setenv("DMG_CACHE_DIR", str(folder))
-        monkeypatch.setattr(cpu, "_engines", {})
         monkeypatch.setattr(cpu, "compile_text", lambda text: compiled.append(text) or compile_text(text))
-        flow = flow_of(draw_case(OneStore))[1].detach()
+        with cpu.forgetting():
+            flow = flow_of(draw_case(OneStore))[1].detach()
         monkeypatch.setattr(cpu, "compile_text", compile_text)
         return flow, len(compiled)
 

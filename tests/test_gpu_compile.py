@@ -8,7 +8,7 @@ import torch
 from step_models import EveryOp, NetworkInside
 
 from dmg.engine.kernel import build_kernel
-from dmg.engine.llvm_kernel import Wanted
+from dmg.engine.wanted import Wanted
 from hydrodl2.models.hbv import Hbv, HbvAdj
 
 pytestmark = [

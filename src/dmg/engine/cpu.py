@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from contextlib import contextmanager
+from functools import cache, cached_property
+from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -16,7 +18,10 @@ from torch import Tensor
 from dmg.engine.cache import cache_folder, recall, remember, seal, sources
 from dmg.engine.geometry import Geometry
 from dmg.engine.kernel import Kernel, fingerprint
-from dmg.engine.llvm_kernel import ADJOINT, FORWARD, KernelWriter, Wanted, write_adjoint, write_forward
+from dmg.engine.llvm_adjoint import write_adjoint
+from dmg.engine.llvm_forward import write_forward
+from dmg.engine.llvm_kernel import ADJOINT, FORWARD, KernelWriter
+from dmg.engine.wanted import Wanted
 
 REALS = {torch.float32: "float", torch.float64: "double"}
 
@@ -42,27 +47,35 @@ class CpuFunction:
     def __init__(
         self, kernel: Kernel, geometry: Geometry, dtype: torch.dtype, wanted: Wanted | None = None, keep: bool = False
     ) -> None:
-        self._numbers, self._lanes, self._dtype = len(kernel.states) + len(kernel.costly), geometry.lanes, dtype
-        self.arguments = FORWARD if wanted is None else ADJOINT
-        name = "forward" if wanted is None else "adjoint"
-        shape = (geometry.components, geometry.width, geometry.lanes)
-        key = fingerprint(sources(), kernel_key(kernel), shape, str(dtype), wanted, keep, *_target())
+        self.kernel, self.geometry, self.dtype, self.wanted, self.keep = kernel, geometry, dtype, wanted, keep
+        self._arguments = FORWARD if wanted is None else ADJOINT
 
-        def text() -> str:
-            writer = KernelWriter(kernel, geometry, REALS[dtype], "avx512f" in _host_features())
-            function = write_forward(writer, keep) if wanted is None else write_adjoint(writer, wanted, keep)
-            return writer.module([function])
+    def source(self) -> str:
+        """Return the text of the module that has the function, before LLVM optimises it."""
+        writer = KernelWriter(self.kernel, self.geometry, REALS[self.dtype], "avx512f" in _host_features())
+        if self.wanted is None:
+            return writer.module([write_forward(writer, self.keep)])
+        return writer.module([write_adjoint(writer, self.wanted, self.keep)])
 
-        self._engine = load_object(key, text)
-        address = self._engine.get_function_address(name)
-        kinds = [ctypes.c_int64 if a.startswith("i64") else ctypes.c_void_p for a in self.arguments]
+    def load(self) -> None:
+        """Compile the function, or find it in the cache, now instead of when it is first run."""
+        _ = self._call
+
+    @cached_property
+    def _call(self) -> Any:
+        shape = (self.geometry.components, self.geometry.width, self.geometry.lanes)
+        what = (kernel_key(self.kernel), shape, str(self.dtype), self.wanted, self.keep)
+        self._engine = load_object(fingerprint(sources(), *what, *target()), self.source)
+        address = self._engine.get_function_address("forward" if self.wanted is None else "adjoint")
+        kinds = [ctypes.c_int64 if a.startswith("i64") else ctypes.c_void_p for a in self._arguments]
         # A function of ctypes releases the interpreter's lock while it runs.
-        self._call = ctypes.CFUNCTYPE(None, *kinds)(address)
+        return ctypes.CFUNCTYPE(None, *kinds)(address)
 
     def scratch(self, blocks: int, segment: int, device: torch.device) -> list[Tensor]:
         """Return memory for the numbers of a segment, one tensor per thread."""
-        shape = segment, self._numbers, self._lanes
-        return [torch.empty(shape, dtype=self._dtype, device=device) for _ in range(threads_for(blocks))]
+        numbers = len(self.kernel.states) + len(self.kernel.costly)
+        shape = segment, numbers, self.geometry.lanes
+        return [torch.empty(shape, dtype=self.dtype, device=device) for _ in range(threads_for(blocks))]
 
     def __call__(self, blocks: int, scratch: Sequence[Tensor] | None = None, **values: int | Tensor | None) -> None:
         """Run all blocks, spread over the threads that PyTorch may use.
@@ -77,14 +90,14 @@ class CpuFunction:
             The arguments of the function by name, without ``first`` and ``last``.
         """
         raw = {n: (v.data_ptr() if isinstance(v, Tensor) else v or 0) for n, v in values.items()}
-        threads = threads_for(blocks)
+        threads, call = threads_for(blocks), self._call
         bounds = [blocks * i // threads for i in range(threads + 1)]
 
         def run(i: int) -> None:
             own = raw | {"first": bounds[i], "last": bounds[i + 1]}
             if scratch is not None:
                 own["scratch"] = scratch[i].data_ptr()
-            self._call(*(own[a.split()[1]] for a in self.arguments))
+            call(*(own[a.split()[1]] for a in self._arguments))
 
         if threads == 1:
             run(0)
@@ -126,7 +139,8 @@ def _host_features() -> frozenset[str]:
     return frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
 
 
-def _target() -> tuple[str, ...]:
+def target() -> tuple[str, ...]:
+    """Return what compiled code depends on besides its source."""
     return (llvmlite.__version__, llvm.get_host_cpu_name(), *sorted(_host_features()))
 
 
@@ -148,6 +162,17 @@ def load_object(key: str, text: Callable[[], str]) -> llvm.ExecutionEngine:
     engine.finalize_object()
     _engines[key] = engine
     return engine
+
+
+@contextmanager
+def forgetting() -> Iterator[None]:
+    """Load code anew as a new process does, to see how long that takes."""
+    loaded = dict(_engines)
+    _engines.clear()
+    try:
+        yield
+    finally:
+        _engines.update(loaded)
 
 
 def compile_text(text: str) -> bytes:

@@ -254,7 +254,7 @@ def _work(graph: Graph, traffic: float) -> Work:
 
 
 def _wanted(plan: Plan) -> object:
-    from dmg.engine.llvm_kernel import Wanted
+    from dmg.engine.wanted import Wanted
 
     return Wanted(dynamic=bool(plan.kernel.dynamic))
 
@@ -265,9 +265,9 @@ def _time_to_compile(make: Callable[[], Plan]) -> tuple[dict[str, float], float]
         with _forgetful(folder):
             plan, taken = make(), {}
             parts = {
-                "forward": lambda: plan.forward,
-                "forward that keeps states": lambda: plan.forward_keeping,
-                "adjoint": lambda: plan.adjoint(plan.fluxes, _wanted(plan), sparse=False),
+                "forward": lambda: plan.forward.load(),
+                "forward that keeps states": lambda: plan.forward_keeping.load(),
+                "adjoint": lambda: plan.adjoint(plan.fluxes, _wanted(plan), sparse=False)[1].load(),
             }
             for name, part in parts.items():
                 start = time.process_time()
@@ -284,15 +284,14 @@ def _time_to_compile(make: Callable[[], Plan]) -> tuple[dict[str, float], float]
 @contextmanager
 def _forgetful(folder: str) -> Iterator[None]:
     """Use another cache folder, and no code that this process has loaded already."""
-    from dmg.engine import cpu
+    from dmg.engine.cpu import forgetting
 
-    before, loaded = os.environ.get("DMG_CACHE_DIR"), dict(cpu._engines)
+    before = os.environ.get("DMG_CACHE_DIR")
     os.environ["DMG_CACHE_DIR"] = folder
-    cpu._engines.clear()
     try:
-        yield
+        with forgetting():
+            yield
     finally:
-        cpu._engines.update(loaded)
         if before is None:
             del os.environ["DMG_CACHE_DIR"]
         else:
@@ -300,14 +299,8 @@ def _forgetful(folder: str) -> Iterator[None]:
 
 
 def _llvm_text(plan: Plan, back: bool) -> str:
-    import llvmlite.binding as llvm
-
-    from dmg.engine.cpu import REALS
-    from dmg.engine.llvm_kernel import KernelWriter, write_adjoint, write_forward
-
-    avx512 = llvm.get_host_cpu_features().get("avx512f", False)
-    writer = KernelWriter(plan.kernel, plan.shape, REALS[plan.dtype], avx512)
-    return writer.module([write_adjoint(writer, _wanted(plan), False) if back else write_forward(writer, True)])
+    function = plan.adjoint(plan.fluxes, _wanted(plan), sparse=False)[1] if back else plan.forward_keeping
+    return function.source()
 
 
 def _triton_text(plan: Plan, back: bool) -> str:

@@ -13,10 +13,10 @@ from dmg.engine import layout as arrange
 from dmg.engine.backend import backend_for
 from dmg.engine.geometry import Geometry
 from dmg.engine.kernel import Kernel, build_kernel
-from dmg.engine.llvm_kernel import Wanted
 from dmg.engine.once import only_once
 from dmg.engine.parameters import ParameterLayout, RawParameters
 from dmg.engine.trace import settings_of
+from dmg.engine.wanted import Wanted
 from dmg.engine.workspace import Loan
 
 if TYPE_CHECKING:

@@ -69,6 +69,11 @@ class Geometry:
         return self.group if self.exact and self.width >= 4 else 0
 
     @property
+    def apart(self) -> bool:
+        """Whether the forcings of the sites of a block are read where they lie: few loads cost less than a copy."""
+        return self.group <= 4
+
+    @property
     def exact(self) -> bool:
         """Whether nothing is padded within a site."""
         return self.width == self.components

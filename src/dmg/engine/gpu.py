@@ -16,8 +16,8 @@ from torch import Tensor
 from dmg.engine.cache import cache_folder, remember
 from dmg.engine.geometry import Geometry
 from dmg.engine.kernel import Kernel, fingerprint
-from dmg.engine.llvm_kernel import Wanted
 from dmg.engine.triton_kernel import TritonKernelWriter, write_adjoint, write_forward
+from dmg.engine.wanted import Wanted
 
 _FORMAT = 1
 REALS = {torch.float32: "float32", torch.float64: "float64"}

@@ -72,7 +72,7 @@ class Series:
 
 def forcing_series(forcing: Tensor, geometry: Geometry) -> Series:
     """Return forcings [T, B, F] as a kernel reads them."""
-    if geometry.group == 1:
+    if geometry.apart:
         return Series(forcing, forcing.stride(0), forcing.stride(2), forcing.stride(1))
     values = pad_sites(forcing, geometry, 1).transpose(1, 2).contiguous()
     return Series(values, values.stride(0), values.stride(1), 1)

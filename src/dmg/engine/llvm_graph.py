@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from dmg.engine.elementary import function_graph, log_parts_graph, power_graph
 from dmg.engine.graph import Graph
+from dmg.engine.llvm_writer import FLAGS, Regular, Writer
 
 _COMPARE = {"lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge", "eq": "oeq", "ne": "une"}
 _BINARY = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
@@ -16,93 +15,8 @@ _INTRINSIC = {
     "exp": "exp", "log": "log", "pow": "pow", "sin": "sin", "cos": "cos",
 }  # fmt: skip
 _LIBM = ("expm1", "log1p", "tanh")
-# No flag says that there are no NaN or infinities: the special cases of the elementary functions rely on them.
-FLAGS = "nsz"
 # A quotient by what does not change in time becomes a product: its reciprocal is taken before the loop.
 QUOTIENT_FLAGS = "nsz arcp"
-
-
-@dataclass(frozen=True)
-class Regular:
-    """Which entries of a vector the short form of a function serves, and whether it serves all."""
-
-    lanes: str
-    all: str
-
-
-@dataclass
-class Writer:
-    """Collects the instructions of a function.
-
-    Parameters
-    ----------
-    real
-        ``float`` or ``double``.
-    lanes
-        Elements per vector.
-    avx512
-        Whether the instructions that split and scale numbers are there.
-    """
-
-    real: str
-    lanes: int
-    avx512: bool
-    lines: list[str] = field(default_factory=list)
-    declarations: set[str] = field(default_factory=set)
-    functions: set[str] = field(default_factory=set)
-    logarithms: dict[str, tuple[str, str, Regular]] = field(default_factory=dict)
-    count: int = 0
-
-    @property
-    def vector(self) -> str:
-        """Type of a vector of numbers."""
-        return f"<{self.lanes} x {self.real}>"
-
-    @property
-    def suffix(self) -> str:
-        """Suffix of intrinsics on vectors of numbers."""
-        return f"v{self.lanes}{'f32' if self.real == 'float' else 'f64'}"
-
-    def emit(self, instruction: str) -> str:
-        """Write an instruction and return the name of its result."""
-        self.count += 1
-        self.lines.append(f"  %v{self.count} = {instruction}")
-        return f"%v{self.count}"
-
-    def do(self, instruction: str) -> None:
-        """Write an instruction without result, or a label."""
-        self.lines.append(instruction if instruction.endswith(":") else f"  {instruction}")
-
-    def call(self, name: str, result: str, *operands: tuple[str, str]) -> str:
-        """Call a function and declare it; an operand is its type and its name."""
-        self.declarations.add(f"declare {result} @{name}({', '.join(kind for kind, _ in operands)})")
-        return self.emit(f"call {result} @{name}({', '.join(f'{kind} {value}' for kind, value in operands)})")
-
-    def splat(self, scalar: str, kind: str | None = None) -> str:
-        """Return a vector of equal entries."""
-        kind = kind or self.real
-        one = self.emit(f"insertelement <{self.lanes} x {kind}> poison, {kind} {scalar}, i32 0")
-        zeros = f"<{self.lanes} x i32> zeroinitializer"
-        return self.emit(f"shufflevector <{self.lanes} x {kind}> {one}, <{self.lanes} x {kind}> poison, {zeros}")
-
-    def constant(self, value: float | bool) -> str:
-        """Return a constant vector as an operand."""
-        if isinstance(value, bool):
-            return f"<{', '.join([f'i1 {str(value).lower()}'] * self.lanes)}>"
-        return f"<{', '.join([f'{self.real} {self.number(value)}'] * self.lanes)}>"
-
-    def number(self, value: float) -> str:
-        """Return a number in the form that keeps every bit; single precision is rounded first."""
-        if self.real == "float":
-            value = _to_single(value)
-        return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
-
-
-def _to_single(value: float) -> float:
-    try:
-        return struct.unpack("<f", struct.pack("<f", value))[0]
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
 
 
 def write_graph(w: Writer, graph: Graph, inputs: Mapping[str, str]) -> dict[str, str]:

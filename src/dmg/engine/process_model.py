@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dmg.engine.declare import Attribute, Flux, Forcing, Ledger, Parameter, State, Values
 from dmg.engine.implicit import UNCONVERGED
 from dmg.engine.parameters import ParameterLayout, RawParameters
-from dmg.engine.router import Router, extend
+from dmg.engine.router import Router, latest
 from dmg.engine.simulate import simulate
 from dmg.engine.site_share import rand_by_site
 from dmg.engine.standalone import StandaloneCall
@@ -403,7 +403,7 @@ class ProcessModel(StandaloneCall, nn.Module):
             for name in [n for n in fluxes if n in self.routed]:
                 past, values = history.get(name), fluxes[name]
                 series[name] = self.router.route(values, kernel, past)
-                memory[name] = extend(values, past, self.router.length - 1)[values.shape[0] :]
+                memory[name] = latest(values, past, self.router.length - 1)
         return series, memory
 
     def derive(self, name: str, series: Mapping[str, Tensor]) -> Tensor:

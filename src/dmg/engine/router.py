@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from dmg.engine.convolution import convolve
 from dmg.engine.declare import Parameter
 
 
@@ -46,13 +47,7 @@ class Router(nn.Module, ABC):
         Tensor
             Routed series, shaped like ``series``.
         """
-        steps, length = series.shape[0], kernel.shape[0]
-        extended = extend(series, history, length - 1)
-        routed = torch.zeros_like(series)
-        for lag in range(length):
-            start = length - 1 - lag
-            routed = torch.addcmul(routed, kernel[lag], extended[start : start + steps])
-        return routed
+        return convolve(extend(series, history, kernel.shape[0] - 1), kernel)
 
     def content(self, history: Tensor, kernel: Tensor) -> Tensor:
         """Return what of the last unrouted rows [<= L-1, B] has not left yet, [B], as a rate times a step."""
@@ -63,6 +58,15 @@ class Router(nn.Module, ABC):
 
 def extend(series: Tensor, history: Tensor | None, rows: int) -> Tensor:
     """Return the series with exactly ``rows`` rows of history before it, zeros where there are none."""
+    if rows == 0:
+        return series
     before = series[:0] if history is None else history[history.shape[0] - min(rows, history.shape[0]) :]
-    missing = series.new_zeros(rows - before.shape[0], *series.shape[1:])
-    return torch.cat([missing, before, series])
+    missing = rows - before.shape[0]
+    zeros = [series.new_zeros(missing, *series.shape[1:])] if missing else []
+    return torch.cat([*zeros, before, series])
+
+
+def latest(series: Tensor, history: Tensor | None, rows: int) -> Tensor:
+    """Return the last ``rows`` rows of a series with its history, zeros where there are none."""
+    steps = series.shape[0]
+    return series[steps - rows :] if steps >= rows else extend(series, history, rows)[steps:]

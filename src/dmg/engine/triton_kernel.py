@@ -13,9 +13,9 @@ from dmg.engine.elementary64 import compose64
 from dmg.engine.geometry import Geometry
 from dmg.engine.graph import Graph
 from dmg.engine.kernel import Kernel
-from dmg.engine.llvm_kernel import Wanted
 from dmg.engine.triton_graph import TritonWriter, write_graph
 from dmg.engine.triton_solver import write_solution
+from dmg.engine.wanted import Wanted
 
 # Pointers and numbers that kernels may take, those that a kernel does not read left out; see `gpu`.
 SIZES = (
@@ -119,7 +119,7 @@ class TritonKernelWriter(TritonWriter):
         """Return where forcings and dynamic parameters of a step are."""
         found = {}
         for i, n in enumerate(self.kernel.forcings):
-            found[f"x:{n}"] = f"forcing + {t} * forcing_t + {i} * forcing_f + site * forcing_s"
+            found[f"x:{n}"] = f"forcing + {t} * forcing_t + {i} * forcing_f + present * forcing_s"
         for i, n in enumerate(self.kernel.dynamic):
             found[f"r:{n}"] = self.dynamic_at("dynamic", t, i)
         return found
@@ -227,7 +227,7 @@ def write_adjoint(w: TritonKernelWriter, wanted: Wanted, recompute: bool) -> str
     """
     kernel = w.kernel
     count = len(kernel.states)
-    names = wanted_names(kernel, wanted)
+    names = wanted.names(kernel)
     summed = [*names["p"], *names["w"], *names["u"]]
     graph = w.prepared(kernel.adjoint([n for group in names.values() for n in group]))
     values = w.begin()
@@ -309,18 +309,6 @@ def _segments(w: TritonKernelWriter, values: dict[str, str], walk_back: Callable
     walk_back()
     w.do("tl.debug_barrier()")
     w.level -= 1
-
-
-def wanted_names(kernel: Kernel, wanted: Wanted) -> dict[str, list[str]]:
-    """Return the inputs, by kind, whose gradients are wanted."""
-    kinds = {
-        "p": kernel.static if wanted.static else (),
-        "w": kernel.weighted if wanted.weights else (),
-        "u": kernel.uniforms if wanted.uniforms else (),
-        "r": kernel.dynamic if wanted.dynamic else (),
-        "x": kernel.forcings if wanted.forcing else (),
-    }
-    return {kind: [f"{kind}:{n}" for n in group] for kind, group in kinds.items()}
 
 
 def _named(kind: str, names: Sequence[str], values: Sequence[str]) -> dict[str, str]:
