@@ -100,9 +100,10 @@ def plan_for(
     """Return the plan of a model, made once; numbers that the step reads from the model are part of the key."""
     plans = model.__dict__.setdefault("_plans", _Plans())
     key = (layout, fluxes, weighted, components, dtype, device, settings_of(model))
-    if key not in plans:
-        plans[key] = Plan(model, layout, fluxes, weighted, components, dtype, device)
-    return plans[key]
+    plan = plans.get(key)
+    if plan is None:
+        plan = plans[key] = Plan(model, layout, fluxes, weighted, components, dtype, device)
+    return plan
 
 
 def run_fused(
@@ -214,7 +215,7 @@ class _Fused(torch.autograd.Function):
         function(geometry.blocks, **common, weights=weights, start=start, end=end, flux=flux)
         if needs_gradient:
             ctx.plan, ctx.geometry, ctx.common, ctx.n_states = plan, geometry, common, n_states
-            ctx.given, ctx.shapes, ctx.loan = given, [r.shape for r in rest], kept
+            ctx.given, ctx.shapes, ctx.loan, ctx.start = given, [r.shape for r in rest], kept, start.shape
             ctx.channels = dynamic.shape[-1], static.shape[-1]
             # The way back of an implicit model starts from the final states; those returned belong to the caller.
             ctx.end = end.clone() if kernel.solver else None
@@ -247,8 +248,10 @@ class _Fused(torch.autograd.Function):
         segment = common["segment"]
         kernel, function = plan.adjoint(fluxes, wanted, sparse=segment > 1)
         shapes = ctx.shapes[:n_states]
-        rest = [g if g is not None else like.new_zeros(s) for g, s in zip(gradients[count:], shapes, strict=True)]
-        grad_end = arrange.without_padding(arrange.to_rows(rest, geometry), geometry)
+        grad_end = like.new_zeros(ctx.start)
+        if any(g is not None for g in gradients[count:]):
+            rest = [g if g is not None else like.new_zeros(s) for g, s in zip(gradients[count:], shapes, strict=True)]
+            grad_end = arrange.without_padding(arrange.to_rows(rest, geometry), geometry)
         present = [g for g in gradients[:count] if g is not None]
         to_kernel = arrange.to_elements if plan.components else arrange.to_columns
         grad_flux = to_kernel(torch.stack(present), geometry) if present else None
@@ -276,11 +279,10 @@ class _Fused(torch.autograd.Function):
         elif needs[2]:
             dynamic = new(steps, geometry.sites, channels).zero_()
         if wanted.static:
-            found = arrange.from_rows(out["grad_static"], geometry).transpose(0, 1).flatten(1)
-            static = torch.nn.functional.pad(found, (0, static_channels - found.shape[1]))
+            static = arrange.static_from_rows(out["grad_static"], static_channels, geometry)
         if wanted.forcing:
             forcing = arrange.from_columns(out["grad_forcing"], geometry).permute(1, 2, 0)
-        states = _unflatten(out["grad_start"], shapes, geometry)
+        states = _unflatten(out["grad_start"], shapes, geometry) if any(needs[6 : 6 + n_states]) else [None] * n_states
         given = [None] * n_given
         if wanted.weights:
             by_name = dict(zip(kernel.weighted, arrange.from_rows(out["grad_weights"], geometry), strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -31,49 +32,49 @@ class Geometry:
     components: int
     lanes: int
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Components of a site with padding."""
         if self.components > self.lanes:
             return -(-self.components // self.lanes) * self.lanes
         return 1 << (self.components - 1).bit_length()
 
-    @property
+    @cached_property
     def group(self) -> int:
         """Sites per block."""
         return max(1, self.lanes // self.width)
 
-    @property
+    @cached_property
     def parts(self) -> int:
         """Blocks per site."""
         return max(1, self.width // self.lanes)
 
-    @property
+    @cached_property
     def padded_sites(self) -> int:
         """Sites with padding."""
         return -(-self.sites // self.group) * self.group
 
-    @property
+    @cached_property
     def elements(self) -> int:
         """Number of lanes of all blocks."""
         return self.padded_sites * self.width
 
-    @property
+    @cached_property
     def blocks(self) -> int:
         """Number of blocks."""
         return self.elements // self.lanes
 
-    @property
+    @cached_property
     def pieces(self) -> int:
         """Loads that fill a block with [..., site, M] as it lies in memory; 0 if it must be copied first."""
         return self.group if self.exact and self.width >= 4 else 0
 
-    @property
+    @cached_property
     def apart(self) -> bool:
         """Whether the forcings of the sites of a block are read where they lie: few loads cost less than a copy."""
         return self.group <= 4
 
-    @property
+    @cached_property
     def exact(self) -> bool:
         """Whether nothing is padded within a site."""
         return self.width == self.components

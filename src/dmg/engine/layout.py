@@ -12,8 +12,8 @@ from dmg.engine.geometry import Geometry
 
 def pad(values: Tensor, geometry: Geometry) -> Tensor:
     """Repeat the last component and the last site of [..., B, M] until blocks are full."""
-    missing = geometry.width - geometry.components
-    if missing:
+    if not geometry.exact:
+        missing = geometry.width - geometry.components
         values = torch.cat([values, values[..., -1:].expand(*values.shape[:-1], missing)], dim=-1)
     return pad_sites(values, geometry, -2)
 
@@ -34,8 +34,8 @@ def to_rows(values: list[Tensor], geometry: Geometry) -> Tensor:
     scalars = [part for v in values for part in ([v] if v.ndim == 2 else v.unbind(-1))]
     if not scalars:
         return torch.empty(0)
-    sites, components = geometry.sites, geometry.components
-    stacked = torch.stack([s.expand(sites, components) for s in scalars])
+    shape = torch.Size((geometry.sites, geometry.components))
+    stacked = torch.stack([s if s.shape == shape else s.expand(shape) for s in scalars])
     return pad(stacked, geometry).reshape(len(scalars), -1).contiguous()
 
 
@@ -105,9 +105,20 @@ def dynamic_from_series(values: Tensor, steps: int, channels: int, geometry: Geo
 
 def static_rows(static: Tensor, count: int, geometry: Geometry) -> Tensor:
     """Return static parameters [B, S * M + R] as rows [S, elements]."""
+    if not count:
+        return static.new_empty(0)
     m = geometry.components
-    shaped = static[:, : count * m].reshape(geometry.sites, count, m)
-    return to_rows(list(shaped.unbind(1)), geometry)
+    shaped = static[:, : count * m].unflatten(1, (count, m)).transpose(0, 1)
+    return pad(shaped, geometry).reshape(count, -1).contiguous()
+
+
+def static_from_rows(rows: Tensor, channels: int, geometry: Geometry) -> Tensor:
+    """Return gradients in rows [S, elements] as [B, S * M + R], none for what is beyond static parameters."""
+    static = rows.new_zeros(geometry.sites, channels)
+    count, m = rows.shape[0], geometry.components
+    if count:
+        static[:, : count * m].unflatten(1, (count, m)).copy_(from_rows(rows, geometry).transpose(0, 1))
+    return static
 
 
 def columns(geometry: Geometry) -> int:

@@ -97,17 +97,6 @@ class BlockWriter(Writer):
             parts.append(self.splat(self.emit(f"load {self.real}, ptr {pointer}, align {self.bytes}"), lanes=size))
         return self.join(parts, size)
 
-    def join(self, parts: list[str], size: int) -> str:
-        """Return vectors of a size as one."""
-        while len(parts) > 1:
-            kind, both = f"<{size} x {self.real}>", ", ".join(f"i32 {i}" for i in range(2 * size))
-            parts = [
-                self.emit(f"shufflevector {kind} {a}, {kind} {b}, <{2 * size} x i32> <{both}>")
-                for a, b in zip(parts[::2], parts[1::2], strict=True)
-            ]
-            size *= 2
-        return parts[0]
-
     def prefetch(self, pointers: Sequence[str], write: bool = False) -> None:
         """Call for the memory at pointers that hold a vector together; they may lie outside of all memory."""
         self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")

@@ -191,12 +191,7 @@ def _by_sixteen(w: Writer, name: str, operands: Sequence[str], *rest: tuple[str,
             whole = w.lanes == 16
             given.append(o if whole else w.emit(f"shufflevector {w.vector} {o}, {w.vector} poison, {lanes}"))
         parts.append(w.call(f"llvm.x86.avx512.{name}.ps.512", part, *((part, o) for o in given), *rest))
-    value, size = parts[0], 16
-    for other in parts[1:]:
-        lanes = ", ".join(f"i32 {i}" for i in range(2 * size))
-        value = w.emit(f"shufflevector {part} {value}, {part} {other}, <{2 * size} x i32> <{lanes}>")
-        size *= 2
-    return value
+    return w.join(parts, 16)
 
 
 # Value of masked-out lanes (there are none), mask, and the rounding mode of the thread.

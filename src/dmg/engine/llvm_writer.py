@@ -108,6 +108,17 @@ class Writer:
         one = self.emit(f"insertelement {kind} poison, {self.real} {scalar}, i32 0")
         return self.emit(f"shufflevector {kind} {one}, {kind} poison, <{lanes} x i32> zeroinitializer")
 
+    def join(self, parts: list[str], size: int) -> str:
+        """Return vectors of a size as one."""
+        while len(parts) > 1:
+            kind, both = f"<{size} x {self.real}>", ", ".join(f"i32 {i}" for i in range(2 * size))
+            parts = [
+                self.emit(f"shufflevector {kind} {a}, {kind} {b}, <{2 * size} x i32> <{both}>")
+                for a, b in zip(parts[::2], parts[1::2], strict=True)
+            ]
+            size *= 2
+        return parts[0]
+
     def constant(self, value: float | bool) -> str:
         """Return a constant vector as an operand."""
         if isinstance(value, bool):

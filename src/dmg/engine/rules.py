@@ -65,9 +65,10 @@ def check_step(
     supplied = tuple(p.name for p in layout.parameters)
     key = (supplied, dtype, str(device), settings_of(model))
     known = model.__dict__.setdefault("_verdicts", {})
-    if key not in known:
-        known[key] = _check(model, supplied, dtype, device)
-    return known[key]
+    verdict = known.get(key)
+    if verdict is None:
+        verdict = known[key] = _check(model, supplied, dtype, device)
+    return verdict
 
 
 def copying(step: Step) -> Step:

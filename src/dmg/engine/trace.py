@@ -333,10 +333,11 @@ def settings_of(model: ProcessModel) -> tuple[object, ...]:
     """Return what a trace depends on beside the step: numbers and constant tensors that the model carries."""
     found: list[object] = []
     for module in model.modules():
-        found += [(n, v) for n, v in sorted(vars(module).items()) if isinstance(v, (bool, int, float, str))]
-        found += [
-            (n, repr(v)) for n, v in sorted(vars(module).items()) if type(v) in (list, tuple) and n != "variables"
-        ]
+        for n, v in vars(module).items():
+            if isinstance(v, (bool, int, float, str)):
+                found.append((n, v))
+            elif type(v) in (list, tuple) and n != "variables":
+                found.append((n, repr(v)))
         found += [(n, v.shape, v.numpy(force=True).tobytes()) for n, v in module.named_buffers(recurse=False)]
     return tuple(found)
 
