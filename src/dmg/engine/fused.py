@@ -76,7 +76,9 @@ class Plan:
         key = (fluxes, wanted, sparse)
         if key not in self._adjoints:
             weighted = tuple(n for n in fluxes if n in self.weighted)
-            kernel = build_kernel(self.model, self.layout, fluxes, weighted, self.components, self.dtype)
+            kernel = self.kernel
+            if fluxes != self.fluxes:
+                kernel = build_kernel(self.model, self.layout, fluxes, weighted, self.components, self.dtype)
             self._adjoints[key] = kernel, self.backend.function(kernel, self.shape, self.dtype, wanted, sparse)
         return self._adjoints[key]
 

@@ -381,18 +381,28 @@ def trace_step(
                 memory.bind(cotangents[name], _input_nodes(graph, f"c:{name}", value))
             smooth = [n for n, v in outputs.items() if v.requires_grad]
             memory.backward = f"the gradient of {type(model).__name__}.step"
-            gradients = torch.autograd.grad(
-                [outputs[n] for n in smooth],
-                list(example.inputs.values()),
-                [cotangents[n] for n in smooth],
-                allow_unused=True,
-            )
+            seed = _Seed.apply([cotangents[n] for n in smooth], *(outputs[n] for n in smooth))
+            leaves = list(example.inputs.values())
+            gradients = torch.autograd.grad(seed, leaves, allow_unused=True) if smooth else [None] * len(leaves)
         for name, value in outputs.items():
             _set_outputs(graph, name, memory.nodes(value))
         for (name, tensor), gradient in zip(example.inputs.items(), gradients, strict=True):
             zero = np.full(tuple(tensor.shape), graph.constant(0.0))
             _set_outputs(graph, f"d:{name}", zero if gradient is None else memory.nodes(gradient))
     return graph
+
+
+class _Seed(torch.autograd.Function):
+    """A number whose gradients are those it is given; given to PyTorch's own function, they would load SymPy."""
+
+    @staticmethod
+    def forward(ctx: Any, cotangents: list[Tensor], *outputs: Tensor) -> Tensor:
+        ctx.cotangents = cotangents
+        return torch.zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *ctx.cotangents
 
 
 class Example:
