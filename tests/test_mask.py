@@ -102,7 +102,7 @@ def test_a_variable_of_the_store_masks_the_evaluation(config, sample):
         ("site,start\nS001,1992-01-01\n", "no column end"),
         ("site,start,end\nX,1992-01-01,1992-02-01\n", "none of the 8 sites in use; it has X"),
         ("site,start,end\nS001,1992-01-01,soon\n", r"'1992-01-01' to 'soon' is no period[\s\S]*line 2"),
-        ("site,start,end\nS001,1980-01-01,1980-02-01\n", "'streamflow' has no observation"),
+        ("site,start,end\nS001,1980-01-01,1980-02-01\n", r"the mask leaves no step[\s\S]*train.mask"),
     ],
 )
 def test_masks_that_cannot_be_say_why(config, tmp_path, mask, message):

@@ -50,10 +50,11 @@ def test_finite_with_finite_gradients_at_every_bound(name):
 def test_history_continues_a_series(name):
     router = routers.get(name)()
     kernel = router.kernel(drawn(router), router.length)
-    series = torch.rand(60, 4, dtype=torch.float64)
+    cut = router.length + 5
+    series = torch.rand(cut + 40, 4, dtype=torch.float64)
     whole = router.route(series, kernel)
-    rest = router.route(series[20:], kernel, series[20 - router.length + 1 : 20])
-    torch.testing.assert_close(rest, whole[20:], rtol=1e-12, atol=1e-14)
+    rest = router.route(series[cut:], kernel, series[cut - router.length + 1 : cut])
+    torch.testing.assert_close(rest, whole[cut:], rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", LINEAR)

@@ -401,7 +401,14 @@ class HydroLoader(BaseLoader):
     def _mask(self, window: slice, columns: np.ndarray, block: str | None) -> np.ndarray | None:
         """Return which observations of a period count, bool [T, B]; None for all of them."""
         source = getattr(self.config, block).mask if block else None
-        return read_mask(source, self.data, window, columns, f"{block}.mask") if source else None
+        mask = read_mask(source, self.data, window, columns, f"{block}.mask") if source else None
+        if block == "train" and mask is not None and not mask.any():
+            raise DataError(
+                f"the mask leaves no step from {self.config.train.start_time} to {self.config.train.end_time}",
+                where=f"train.mask: {source}",
+                hint="check its periods and the dates of the training",
+            )
+        return mask
 
     def _scaled(self, target: dict[str, np.ndarray], columns: np.ndarray) -> dict[str, np.ndarray]:
         if not self._normalises_target:
