@@ -104,3 +104,9 @@ def test_implicit_model_met_its_target_and_stands_in_the_documentation():
     assert result["met"]
     assert result["times_both"] <= implicit.AT_MOST
     assert implicit.page.shown("implicit") == implicit.table(result)
+
+
+def test_documentation_has_the_saved_epochs_of_several_processes():
+    ddp = benchmark("ddp")
+    saved = json.loads(ddp.RESULTS.read_text(encoding="utf-8"))
+    assert ddp.page.shown("ddp") == ddp.table(saved)
