@@ -65,7 +65,7 @@ def test_paths_equal_a_walk_down_the_river(draws, random):
     [
         ([("a", "x")], "no unit 'x'"),
         ([("a", "c"), ("a", "e")], "drains into 'c' and into 'e'"),
-        ([("a", "b"), ("b", "a")], "in a circle at a, b"),
+        ([("a", "b"), ("b", "a")], "in a circle: a → b → a"),
     ],
 )
 def test_impossible_rivers_are_refused(edges, text):

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from dmg.core.utils.river_network import RiverNetwork
 from dmg.engine import RawParameters, simulate
 from dmg.errors import ConfigError, DataError, did_you_mean
 from hydrodl2.routing.muskingum_cunge_reach import MINIMUM_DISCHARGE, MuskingumCungeReach
-from hydrodl2.routing.river_network import RiverNetwork
 from hydrodl2.routing.wavefront import WaveFront
 
 METHODS = ("auto", "levels", "wavefront")

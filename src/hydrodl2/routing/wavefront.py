@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dmg.core.utils.river_network import RiverNetwork
 from dmg.engine.declare import Values
 from hydrodl2.routing.muskingum_cunge_reach import MuskingumCungeReach
-from hydrodl2.routing.river_network import RiverNetwork
 
 
 class WaveFront:
@@ -28,10 +28,7 @@ class WaveFront:
     """
 
     def __init__(self, network: RiverNetwork) -> None:
-        to_outlet = np.zeros(len(network), dtype=np.int64)
-        for reaches in network.levels[::-1]:
-            draining = reaches[network.downstream[reaches] >= 0]
-            to_outlet[draining] = to_outlet[network.downstream[draining]] + 1
+        to_outlet = network.to_outlet(np.ones(len(network))).astype(np.int64) - 1
         self.depth = int(to_outlet.max(initial=0))
         # The reach farthest from its outlet goes first, and every reach one operation before the one it drains into.
         self.delay = torch.from_numpy(self.depth - to_outlet)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from dmg.core.utils.reachability import positions, reachability_matrix
+from dmg.core.utils.river_network import RiverNetwork, positions
 from dmg.errors import DataError
 
 FORM = "{nodes: [unit, …], edges: [[unit, next downstream], …], gage_hf: {gauge: unit}}"
@@ -59,8 +60,13 @@ class GaugeNetwork:
         if not gauges:
             raise DataError("the river network has no gauge", where=str(path), hint=f"it is {FORM}")
         network = cls(list(sites), edges, gauges)
-        network.reach()  # raises for units that are not there
+        _ = network.rivers, network.outlets  # raises for units that are not there
         return network
+
+    @cached_property
+    def rivers(self) -> RiverNetwork:
+        """The units and where each of them drains to."""
+        return RiverNetwork.of_edges(self.edges, self.units)
 
     @property
     def outlets(self) -> np.ndarray:
@@ -69,4 +75,4 @@ class GaugeNetwork:
 
     def reach(self) -> np.ndarray:
         """Return 1 where a unit drains to a gauge, [G, U]."""
-        return reachability_matrix(self.edges, self.units, list(self.gauges.values()))
+        return self.rivers.draining_to(self.outlets).astype(np.float32)

@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "Dates": "dmg.core.utils.dates:Dates",
         "PathWeightedAgg": "dmg.core.utils.path_weighted_agg:PathWeightedAgg",
+        "RiverNetwork": "dmg.core.utils.river_network:RiverNetwork",
         "format_resample_interval": "dmg.core.utils.resample_interval:format_resample_interval",
         "import_data_loader": "dmg.core.utils.factory:import_data_loader",
         "import_data_sampler": "dmg.core.utils.factory:import_data_sampler",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dmg.core.utils.reachability import downstream, positions, reachability_matrix
+from dmg.core.utils.river_network import RiverNetwork, positions
 
 SUMMED = ("lengthkm", "catchsize")
 """Attributes that add up along a path, as published; all others are averaged."""
@@ -41,11 +41,10 @@ class PathWeightedAgg:
         weights: np.ndarray | Sequence[float] | None = None,
         summed: Sequence[str] = SUMMED,
     ) -> None:
-        self.outlet, self.unit = np.nonzero(reachability_matrix(edges, units, outlets))
-        self._down = downstream(edges, units)
+        self._network = RiverNetwork.of_edges(edges, units)
         ends = positions(units if outlets is None else outlets, units)
-        self._below = self._down[ends[self.outlet]]
-        self._order = _from_the_sea(self._down)
+        self.outlet, self.unit = np.nonzero(self._network.draining_to(ends))
+        self._below = self._network.downstream[ends[self.outlet]]
         self._weights = np.ones(len(units)) if weights is None else np.asarray(weights, dtype=np.float64)
         self._area = self._along(self._weights)
         self._summed = frozenset(summed)
@@ -61,19 +60,5 @@ class PathWeightedAgg:
 
     def _along(self, values: np.ndarray) -> np.ndarray:
         # One sum per unit, down to the sea; a path's is that of its unit less that of what lies below its outlet.
-        to_sea = values.copy()
-        for unit in self._order:
-            if self._down[unit] >= 0:
-                to_sea[unit] += to_sea[self._down[unit]]
+        to_sea = self._network.to_outlet(values)
         return to_sea[self.unit] - np.where(self._below >= 0, to_sea[self._below], 0.0)
-
-
-def _from_the_sea(down: np.ndarray) -> np.ndarray:
-    """Return the units in an order in which every one comes after the one below it."""
-    height = np.zeros(len(down), dtype=np.int64)
-    at, moving = down.copy(), down >= 0
-    while moving.any():
-        height[moving] += 1
-        at = np.where(moving, down[at], -1)
-        moving = at >= 0
-    return np.argsort(height, kind="stable")

@@ -15,7 +15,7 @@ from dmg.core.data.loaders.base import BaseLoader
 from dmg.core.data.loaders.hydro_loader import HydroLoader
 from dmg.core.data.upstream import HOURS, Upstream
 from dmg.core.utils.path_weighted_agg import PathWeightedAgg
-from dmg.core.utils.reachability import positions
+from dmg.core.utils.river_network import positions
 from dmg.errors import ConfigError, DataError
 from dmg.registry import loaders, process_models
 

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dmg.errors import DataError
+from dmg.errors import DataError, did_you_mean
 
 Indices = NDArray[np.int64]
 
@@ -65,6 +65,26 @@ class RiverNetwork:
             raise DataError(f"reach {twice} stands twice among the names", hint="give every reach once")
         return cls([-1 if name == outlet else index.get(name, -1) for name in to], ids)
 
+    @classmethod
+    def of_edges(cls, edges: Sequence[tuple[Hashable, Hashable]], ids: Sequence[Hashable]) -> RiverNetwork:
+        """Build a network from pairs (reach, next reach downstream).
+
+        Raises
+        ------
+        DataError
+            If a name is unknown, or a reach drains into two others.
+        """
+        downstream = np.full(len(ids), -1, dtype=np.int64)
+        for reach, below in positions([end for edge in edges for end in edge], ids).reshape(-1, 2):
+            if downstream[reach] not in (-1, below):
+                raise DataError(
+                    f"reach '{ids[reach]}' drains into '{ids[downstream[reach]]}' and into '{ids[below]}'",
+                    where="the edges of the river network",
+                    hint="a reach has one path to an outlet: keep one of the two edges",
+                )
+            downstream[reach] = below
+        return cls(downstream, ids)
+
     def __len__(self) -> int:
         return len(self.downstream)
 
@@ -90,6 +110,24 @@ class RiverNetwork:
             draining = reaches[self.downstream[reaches] >= 0]
             np.add.at(total, self.downstream[draining], total[draining])
         return total
+
+    def to_outlet(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Return the sum of a quantity [N] along the way from every reach to its outlet, both included."""
+        total = np.array(values, dtype=np.float64)
+        for level in self.levels[::-1]:
+            draining = level[self.downstream[level] >= 0]
+            total[draining] += total[self.downstream[draining]]
+        return total
+
+    def draining_to(self, reaches: ArrayLike) -> NDArray[np.bool_]:
+        """Return which reaches drain through each of some, itself included: [len(reaches), N]."""
+        reaches = np.asarray(reaches, dtype=np.int64)
+        inside = np.zeros((len(reaches), len(self)), dtype=bool)
+        inside[np.arange(len(reaches)), reaches] = True
+        for level in self.levels[::-1]:
+            draining = level[self.downstream[level] >= 0]
+            inside[:, draining] |= inside[:, self.downstream[draining]]
+        return inside
 
     def upstream_of(self, reaches: ArrayLike) -> Indices:
         """Return the reaches and everything upstream of them, in increasing index."""
@@ -137,3 +175,20 @@ class RiverNetwork:
         start = circle.index(min(circle))
         circle = circle[start:] + circle[:start]
         return [*circle, circle[0]]
+
+
+def positions(wanted: Sequence[Hashable], ids: Sequence[Hashable]) -> Indices:
+    """Return the positions of reaches by their names.
+
+    Raises
+    ------
+    DataError
+        If a name is unknown.
+    """
+    known = {str(name): i for i, name in enumerate(ids)}
+    for name in wanted:
+        if str(name) not in known:
+            raise DataError(
+                f"there is no unit '{name}'", where="the river network", hint=did_you_mean(str(name), known)
+            )
+    return np.array([known[str(name)] for name in wanted], dtype=np.int64)
