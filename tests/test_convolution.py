@@ -72,6 +72,16 @@ def test_latest_rows_are_those_of_the_extended_series(steps, known):
     assert latest(series, history, 14).shape == (14, 3)
 
 
+def test_one_kernel_for_all_sites():
+    series, kernel = drawn(20, 3), drawn(4, 1)
+    cotangent = drawn(17, 3)
+    found = values_and_gradients(convolve, series, kernel, cotangent)
+    for one, other in zip(found, values_and_gradients(by_hand, series, kernel, cotangent), strict=True):
+        torch.testing.assert_close(one, other)
+    with pytest.raises(RuntimeError):
+        convolve(series, drawn(4, 2))
+
+
 def test_half_precision_is_left_to_pytorch():
     series, kernel = drawn(20, 3, dtype=torch.bfloat16), drawn(4, 3, dtype=torch.bfloat16)
     assert convolve(series, kernel).dtype == torch.bfloat16

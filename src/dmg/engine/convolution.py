@@ -23,14 +23,15 @@ def convolve(series: Tensor, kernel: Tensor) -> Tensor:
     series
         [T + L - 1, B]; the first L - 1 rows are what was before the first step.
     kernel
-        [L, B], by lag.
+        [L, B] or, the same for all sites, [L, 1]; by lag.
 
     Returns
     -------
     Tensor
         [T, B], the sum over lags of ``kernel[lag] * series[t + L - 1 - lag]``.
     """
-    return _Convolve.apply(series, kernel)
+    # The compiled functions trust the shapes.
+    return _Convolve.apply(series, kernel.expand(-1, series.shape[1]))
 
 
 class _Convolve(torch.autograd.Function):

@@ -39,7 +39,8 @@ def write_adjoint(w: KernelWriter, wanted: Wanted, sparse: bool) -> str:
         carried += [(w.vector, w.load(w.elements_at("%end", i))) for i in range(count) if kernel.solver]
 
         def back(t: str, *carried: str, known: dict[str, str]) -> list[str]:
-            known = values | w.begin_step(t, -1) | known
+            w.prefetch_rows(t, -1, written=len(names["r"]))
+            known = values | w.begin_step(t) | known
             known |= dict(zip((f"c:s:{n}" for n in kernel.states), carried[:count], strict=True))
             later = carried[count + len(summed) :]
             known |= dict(zip((f"n:{n}" for n in kernel.states), later, strict=bool(later)))
@@ -67,7 +68,7 @@ def write_adjoint(w: KernelWriter, wanted: Wanted, sparse: bool) -> str:
             end = w.smaller(w.integer(f"add {begin}, %segment"), "%steps")
 
             def forth(t: str, *states: str) -> list[str]:
-                now = values | dict(zip((f"s:{n}" for n in kernel.states), states, strict=True)) | w.begin_step(t, 1)
+                now = values | dict(zip((f"s:{n}" for n in kernel.states), states, strict=True)) | w.begin_step(t)
                 out = write_graph(w, again, now | write_solution(w, now))
                 numbers = [*states, *(out[n] for n in stored[count:])]
                 for number, pointer in zip(numbers, _scratch(w, t, begin, len(stored)), strict=True):

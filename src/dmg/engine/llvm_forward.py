@@ -21,7 +21,8 @@ def write_forward(w: KernelWriter, keep: bool) -> str:
         states = [(w.vector, w.load(w.elements_at("%start", i))) for i in range(count)]
 
         def step(t: str, *carried: str) -> list[str]:
-            known = values | dict(zip((f"s:{n}" for n in kernel.states), carried, strict=True)) | w.begin_step(t, 1)
+            w.prefetch_rows(t, 1)
+            known = values | dict(zip((f"s:{n}" for n in kernel.states), carried, strict=True)) | w.begin_step(t)
             out = write_graph(w, graph, known | write_solution(w, known))
             for i, n in enumerate(kernel.fluxes):
                 row = w.flux_row(t, i)

@@ -71,16 +71,22 @@ class KernelWriter(BlockWriter):
             return compose(graph)
         return expand(graph, keep=("pow", "lower_pow", "log", "reciprocal"))
 
-    def begin_step(self, t: str, direction: int) -> dict[str, str]:
-        """Load forcings and dynamic parameters of a step; call for those of a later one in that direction."""
-        later = self.integer(f"add {t}, {AHEAD * direction}")
+    def begin_step(self, t: str) -> dict[str, str]:
+        """Load forcings and dynamic parameters of a step."""
         values = {}
         for i, n in enumerate(self.kernel.forcings):
             values[f"x:{n}"] = self.load_forcing(t, i)
         for i, n in enumerate(self.kernel.dynamic):
             values[f"r:{n}"] = self.load_dynamic(t, i)
-            self.prefetch(self.dynamic_addresses("%dynamic", later, i))
         return values
+
+    def prefetch_rows(self, t: str, direction: int, written: int = 0) -> None:
+        """Call for the dynamic parameters of a later step in that direction, and for as many gradients of them."""
+        later = self.integer(f"add {t}, {AHEAD * direction}")
+        for i in range(len(self.kernel.dynamic)):
+            self.prefetch(self.dynamic_addresses("%dynamic", later, i))
+        for i in range(written):
+            self.prefetch(self.dynamic_addresses("%grad_dynamic", later, i), write=True)
 
     def flux_row(self, t: str, i: int) -> str:
         """Return the row of a step in the series [fluxes, steps, ...] of a flux."""
