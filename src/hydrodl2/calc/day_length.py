@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -47,3 +49,11 @@ def day_length(latitude: ArrayLike, doy: ArrayLike) -> NDArray[np.float64]:
     Paper 56, Rome.
     """
     return 24.0 / np.pi * sunset_hour_angle(latitude, doy)
+
+
+def by_day(
+    function: Callable[[ArrayLike, ArrayLike], NDArray[np.float64]], latitude: ArrayLike, doy: ArrayLike
+) -> NDArray[np.float64]:
+    """Return a function of latitude [N] and day of the year [T] as [T, N]; a day that recurs is computed once."""
+    days, where = np.unique(np.asarray(doy, dtype=np.int64), return_inverse=True)
+    return function(np.asarray(latitude), days[:, None])[where.reshape(-1)]

@@ -16,7 +16,7 @@ from dmg.core.data.converter import Converter
 from dmg.core.data.sites import match_sites, read_site_list
 from dmg.errors import DataError, did_you_mean
 from dmg.registry import converters
-from hydrodl2.data.derivations import is_mean_repeated
+from hydrodl2.data.pet_derivations import is_mean_repeated
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hydrodl2.calc.day_length import day_length
-from hydrodl2.calc.pet import extraterrestrial_radiation, hargreaves
+from hydrodl2.calc.day_length import by_day, day_length
+from hydrodl2.calc.humidity import saturation_vapour_pressure
+from hydrodl2.calc.pet import hargreaves
+from hydrodl2.calc.radiation import extraterrestrial_radiation
 from hydrodl2.data.sample_landscape import Landscape
 
 COLDEST_DAY = 20
@@ -70,8 +72,8 @@ def generate_weather(land: Landscape, days: np.ndarray, rng: np.random.Generator
     tmean = mean + amplitude * wave + anomaly - np.where(wet, 1.2 * (1.0 + wave), 0.0)
     spread = (9.0 + 5.0 * (1.0 - land.wetness)) * (1.0 + 0.15 * wave) * np.where(wet, 0.65, 1.05)
     tmin, tmax = tmean - spread / 2.0, tmean + spread / 2.0
-    dayl = _by_day(day_length, land.latitude, doy) * 3600.0
-    sunshine = 0.16 * np.sqrt(spread) * _by_day(extraterrestrial_radiation, land.latitude, doy)
+    dayl = by_day(day_length, land.latitude, doy) * 3600.0
+    sunshine = 0.16 * np.sqrt(spread) * by_day(extraterrestrial_radiation, land.latitude, doy)
     dew_point = tmin - 4.0 * (1.0 - land.wetness)
     return Weather(
         prcp=prcp,
@@ -79,7 +81,7 @@ def generate_weather(land: Landscape, days: np.ndarray, rng: np.random.Generator
         pet=hargreaves(tmin, tmax, tmean, land.latitude, doy),
         dayl=dayl,
         srad=sunshine * 1e6 / dayl,
-        vp=610.8 * np.exp(17.27 * dew_point / (dew_point + 237.3)),
+        vp=1000.0 * saturation_vapour_pressure(dew_point),
     )
 
 
@@ -122,8 +124,3 @@ def _normal_quantile(probability: np.ndarray) -> np.ndarray:
     p, q = 1.5976 / 0.07056 / 3.0, logit / 0.07056 / 2.0
     root = np.sqrt(q**2 + p**3)
     return np.cbrt(q + root) + np.cbrt(q - root)
-
-
-def _by_day(function: object, latitude: np.ndarray, doy: np.ndarray) -> np.ndarray:
-    """Return a function of latitude and day of the year, computed for one year and looked up."""
-    return function(latitude, np.arange(1, 367)[:, None])[doy - 1]
