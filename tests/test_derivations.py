@@ -113,7 +113,7 @@ def test_what_is_missing_or_does_not_fit_is_named():
     assert "or give 'wind' itself for 'wind_2m'; or give 'wind_2m' itself for 'pet_penman_monteith'" in str(error.value)
     with pytest.raises(UnknownNameError, match="did you mean 'pet_hargreaves'"):
         find_chain("pet_hargreave", set())
-    with pytest.raises(DataError, match="'pet' is derived by a formula for daily steps, and the step here is 1 h"):
+    with pytest.raises(DataError, match="'tmean' is derived by a formula for daily steps, and the step here is 1 h"):
         derive(store(BRUSSELS, "h", 3), "pet")
     hourly = {"swdown", "lwdown", "tmean", "psurf"}
     with pytest.raises(DataError, match="for hourly steps, and the step here is 24 h"):
