@@ -11,6 +11,7 @@ Sources: Richardson (1981), doi:10.1029/WR017i001p00182 (structure of the genera
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,9 @@ COLDEST_DAY = 20
 """Day of the year of the least temperature."""
 
 WARMEST_PEAK = COLDEST_DAY + 182.6
+
+MEMORY_OF_SPELLS, MEMORY_OF_WARMTH = 0.6, 0.75
+"""Correlation of a day with the one before: of the process that decides on rain, and of anomalies of temperature."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,12 @@ class Weather:
         return Weather(**{name: series[step:] for name, series in vars(self).items()})
 
 
-def generate_weather(land: Landscape, days: np.ndarray, rng: np.random.Generator) -> Weather:
+def generate_weather(
+    land: Landscape,
+    days: np.ndarray,
+    rng: np.random.Generator,
+    latent: Callable[[float], np.ndarray] | None = None,
+) -> Weather:
     """Return the weather of all sites.
 
     Parameters
@@ -61,14 +70,18 @@ def generate_weather(land: Landscape, days: np.ndarray, rng: np.random.Generator
         datetime64[D], [T].
     rng
         Source of randomness.
+    latent
+        Called with `MEMORY_OF_SPELLS` and with `MEMORY_OF_WARMTH`; returns standard Gaussian series [T, N] with that
+        correlation from day to day. Independent by site if absent.
     """
+    latent = latent or (lambda memory: autoregressive(len(days), land.sites, memory, rng))
     doy = (days - days.astype("datetime64[Y]")).astype(np.int64) + 1
-    prcp = _precipitation(land, doy, rng)
+    prcp = _precipitation(land, doy, rng, latent(MEMORY_OF_SPELLS))
     wet = prcp > 0.0
     amplitude = 8.0 + 6.0 * (1.0 - land.warmth)
     mean = -1.0 + 19.0 * land.warmth
     wave = _wave(doy, WARMEST_PEAK)[:, None]
-    anomaly = _autoregressive(len(doy), land.sites, 0.75, rng) * (3.0 - 0.8 * wave)
+    anomaly = latent(MEMORY_OF_WARMTH) * (3.0 - 0.8 * wave)
     tmean = mean + amplitude * wave + anomaly - np.where(wet, 1.2 * (1.0 + wave), 0.0)
     spread = (9.0 + 5.0 * (1.0 - land.wetness)) * (1.0 + 0.15 * wave) * np.where(wet, 0.65, 1.05)
     tmin, tmax = tmean - spread / 2.0, tmean + spread / 2.0
@@ -85,7 +98,7 @@ def generate_weather(land: Landscape, days: np.ndarray, rng: np.random.Generator
     )
 
 
-def _precipitation(land: Landscape, doy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _precipitation(land: Landscape, doy: np.ndarray, rng: np.random.Generator, spells: np.ndarray) -> np.ndarray:
     """Return daily precipitation in mm/d; its mean is that of the climate, 1.4 to 7 mm/d."""
     mean = 1.4 * 5.0**land.wetness
     peak = 20.0 + 182.6 * land.season
@@ -93,7 +106,6 @@ def _precipitation(land: Landscape, doy: np.ndarray, rng: np.random.Generator) -
     frequency = (0.25 + 0.25 * land.wetness) * (1.3 - 0.6 * land.storminess)
     # Part of the season is in how often it rains, part in how much.
     chance = np.clip(frequency * np.sqrt(season), 0.02, 0.95)
-    spells = _autoregressive(len(doy), land.sites, 0.6, rng)
     wet = spells > -_normal_quantile(chance)
     shape = 1.1 - 0.5 * land.storminess
     amount = rng.standard_gamma(np.broadcast_to(shape, spells.shape)) / shape * np.sqrt(season)
@@ -108,7 +120,7 @@ def _wave(doy: np.ndarray, peak: float | np.ndarray) -> np.ndarray:
     return np.cos(2.0 * np.pi * (doy - peak) / 365.25)
 
 
-def _autoregressive(steps: int, sites: int, memory: float, rng: np.random.Generator) -> np.ndarray:
+def autoregressive(steps: int, sites: int, memory: float, rng: np.random.Generator) -> np.ndarray:
     """Return a Gaussian process [T, N] of mean 0 and variance 1 with lag-one correlation `memory`."""
     series = rng.standard_normal((steps, sites))
     series[1:] *= np.sqrt(1.0 - memory**2)
