@@ -67,6 +67,20 @@ def test_directory_replaces_directory(tmp_path):
     assert entries(target / "sub") == ["two"]
 
 
+def test_what_a_killed_writer_left_is_removed_and_that_of_a_living_one_kept(tmp_path):
+    abandoned = tmp_path / ".writing-abandoned"
+    abandoned.mkdir()
+    (abandoned / "a.txt").write_text("half")
+    os.utime(abandoned, (0, 0))
+    with atomic_write(tmp_path / "a.txt") as outer:
+        outer.write_text("whole")
+        os.utime(outer.parent, (0, 0))
+        write_text(tmp_path / "b.txt", "beside")
+        assert outer.exists()
+        assert not abandoned.exists()
+    assert entries(tmp_path) == ["a.txt", "b.txt"]
+
+
 def test_writing_nothing_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "a.txt"):
         pass

@@ -27,6 +27,18 @@ def test_a_second_logger_appends(tmp_path):
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
 
 
+def test_a_run_that_continues_forgets_later_steps_and_half_lines(tmp_path):
+    with get_exp_logger(log_dir=tmp_path) as logger:
+        for step in (1, 2, 3):
+            logger.log_metrics({"a": step}, step=step)
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text() + '{"step": 1, "a"')
+    with get_exp_logger(log_dir=tmp_path) as logger:
+        logger.keep_until(1)
+        logger.log_metrics({"a": 20}, step=2)
+    assert [json.loads(line)["a"] for line in path.read_text().splitlines()] == [1, 20]
+
+
 def test_tensorboard_writes_the_scalars(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -35,7 +35,7 @@ CHANGES = {
 def rows(path):
     """Return the log without the columns that depend on the machine."""
     with path.open() as handle:
-        return [{k: v for k, v in row.items() if k != "time_s"} for row in csv.DictReader(handle)]
+        return [{k: v for k, v in row.items() if k not in ("time_s", "cpu_s")} for row in csv.DictReader(handle)]
 
 
 def state_of(trainer):

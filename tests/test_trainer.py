@@ -48,12 +48,14 @@ def test_training_from_the_configuration_alone_leaves_its_files(tmp_path, plots)
     rows = log_rows(tmp_path)
     assert [(r["epoch"], r["batch"]) for r in rows] == [(str(e), str(b)) for e in (1, 2, 3) for b in (1, 2)]
     assert all(float(r["loss"]) > 0 and float(r["grad_norm"]) > 0 and float(r["time_s"]) > 0 for r in rows)
+    assert sum(float(r["cpu_s"]) for r in rows) > 0
     record = json.loads((out / "run.json").read_text())
     assert record["seed"] == 1
     assert record["versions"]["torch"] == torch.__version__
     assert len(record["data"]["train"]) == 64
     assert record["training"]["epochs"] == 3
     assert record["timings"]["train_s"] > 0
+    assert record["cpu_timings"]["train_s"] > 0
     scalars = [json.loads(line) for line in (out / "logs/metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in scalars] == [1, 2, 3]
     epoch_loss = np.mean([float(r["loss"]) for r in rows[:2]])

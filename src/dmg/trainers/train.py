@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from torch import Tensor
 from dmg.core.data.training_grid import create_training_grid
 from dmg.core.utils.interruption import check_interruption
 from dmg.core.utils.processes import from_main, same_weights, sum_gradients
+from dmg.core.utils.stopwatch import Seconds, Stopwatch
 from dmg.errors import ConfigError, RunError
 from dmg.trainers.checkpoint import (
     checkpoint_path,
@@ -78,6 +78,8 @@ class Training:
         Takes one line per epoch.
     watch
         Takes every epoch, when its files are written, and its scalars; an exception it raises ends the training.
+    stopwatch
+        Has run since the training began; one that continues adds what it took before, without what was lost.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Training:
         validate: Callable[[], float] | None = None,
         announce: Callable[[str], None] = logger.info,
         watch: Callable[[int, Mapping[str, float]], None] | None = None,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         self.config, self.model, self.dataset, self.sampler = config, model, dataset, sampler
         self.loss_func, self.optimizer, self.scheduler = loss_func, optimizer, scheduler
@@ -104,6 +107,7 @@ class Training:
         self.log = TrainingLog(run.training_log if run else None)
         self.fingerprint = dataset.fingerprint() if run else ""
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.stopwatch = stopwatch or Stopwatch()
         self.epoch = 0
         self.added = 0  # gradients since the last step of the optimizer
         self.losses: dict[int, float] = {}
@@ -174,14 +178,13 @@ class Training:
         losses = []
         with progress(self.n_batches, f"epoch {epoch}/{self.config.train.epochs}") as bar:
             for number in range(1, self.n_batches + 1):
-                began = time.perf_counter()
+                watch = Stopwatch()
                 batch = self.sampler.get_training_sample(self.dataset, self.n_sites, self.n_times)
                 loss, norm, fault = self._step(batch, last=number == self.n_batches)
                 if fault is None:
                     losses.append(loss)
                 rate = self.optimizer.param_groups[0]["lr"]
-                seconds = time.perf_counter() - began
-                self.log.add(epoch, number, loss, seconds, norm, float(rate), _gpu_memory_mb())
+                self.log.add(epoch, number, loss, watch.read(), norm, float(rate), _gpu_memory_mb())
                 self.guard.count(fault, epoch, number, getattr(batch, "sites", None))
                 bar.update()
                 check_interruption()
@@ -288,6 +291,7 @@ class Training:
         step_scheduler(self.scheduler, loss, score, self.validate is not None)
         scalars = {"Loss/train_total": loss, "learning_rate": rate}
         scalars |= {f"Loss/{name}": value for name, value in self.model.loss_dict.items()}
+        scalars |= {f"Time/{name}_s": value for name, value in self.stopwatch.read()._asdict().items()}
         if score is not None:
             scalars[VALIDATION] = score
         self.experiment.log_metrics(scalars, epoch)
@@ -325,6 +329,7 @@ class Training:
             "scores": self.scores,
             "best_epoch": self.best_epoch,
             "waited": self.waited,
+            "seconds": self.stopwatch.read()._asdict(),
         }
         save_checkpoint(self.run_dir.model_dir, self.epoch, state)
 
@@ -351,7 +356,10 @@ class Training:
         set_random_state(state["random"])
         self.epoch, self.losses, self.scores = state["epoch"], dict(state["losses"]), dict(state["scores"])
         self.best_epoch, self.waited = state["best_epoch"], state["waited"]
+        if "seconds" in state:
+            self.stopwatch = Stopwatch(Seconds(**state["seconds"]))
         self.log.keep_until(self.epoch)
+        self.experiment.keep_until(self.epoch)
 
     def _settings(self) -> dict[str, Any]:
         """Settings that a continuation must share."""

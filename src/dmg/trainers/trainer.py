@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -17,6 +16,7 @@ from dmg.core.data.batch import Batch
 from dmg.core.logging import get_exp_logger
 from dmg.core.utils.atomic import write_text
 from dmg.core.utils.processes import is_main, wait_for_all
+from dmg.core.utils.stopwatch import Seconds, Stopwatch
 from dmg.errors import ConfigError
 from dmg.models.full_state import FullState
 from dmg.registry import loaders, samplers, trainers
@@ -154,7 +154,7 @@ class Trainer(BaseTrainer):
         RunError
             If losses or gradients are not finite too often, a checkpoint does not fit, or the disk is full.
         """
-        began = time.perf_counter()
+        stopwatch = Stopwatch()
         config, data = self.config, self.train_dataset
         self._begin(data={"train": data.fingerprint()})
         if self.loss_func is None:
@@ -180,6 +180,7 @@ class Trainer(BaseTrainer):
                 self._make_validation(),
                 announce=_print_above_bar if self.verbose else logger.info,
                 watch=self.watch,
+                stopwatch=stopwatch,
             )
             if not training.resume():
                 load_pretrained(self.model, config)
@@ -190,7 +191,7 @@ class Trainer(BaseTrainer):
         self.model.epoch = training.best_epoch or training.epoch
         if self.run_dir:
             self.run_dir.note(
-                timings={"train_s": round(time.perf_counter() - began, 2)},
+                **_timings("train", training.stopwatch.read()),
                 training={
                     "epochs": training.epoch,
                     "batches_per_epoch": training.n_batches,
@@ -224,7 +225,7 @@ class Trainer(BaseTrainer):
         DataError
             If there are no observations, or a prediction is not finite.
         """
-        began = time.perf_counter()
+        stopwatch = Stopwatch()
         config, data = self.config, self.eval_dataset
         self._load_weights()
         self._begin(data={"test": data.fingerprint()})
@@ -262,7 +263,7 @@ class Trainer(BaseTrainer):
             self._save_state()
             draw_evaluation(self, runs, observed, scores)
             self.run_dir.note(
-                timings={"evaluate_s": round(time.perf_counter() - began, 2)},
+                **_timings("evaluate", stopwatch.read()),
                 budget={b.model: {"unit": b.unit, "greatest_residual": b.greatest[0]} for b in budgets},
             )
         if self.verbose:
@@ -280,7 +281,7 @@ class Trainer(BaseTrainer):
             Name to series [T, N, 1] (or [N] for what has no time), as ``simulation.nc`` has them: the targets and
             ``model.outputs``, or everything if that is empty.
         """
-        began = time.perf_counter()
+        stopwatch = Stopwatch()
         config, data = self.config, self.dataset
         self._load_weights()
         self._begin(data={"sim": data.fingerprint()})
@@ -292,7 +293,7 @@ class Trainer(BaseTrainer):
         if self.run_dir:
             write_simulation(to_dataset(self.simulation), self.run_dir.sim_simulation)
             self._save_state()
-            self.run_dir.note(timings={"simulate_s": round(time.perf_counter() - began, 2)})
+            self.run_dir.note(**_timings("simulate", stopwatch.read()))
         return {k: v[..., None] if v.ndim == 2 else v for k, v in self.simulation.series.items()}
 
     def _simulate(
@@ -370,6 +371,11 @@ class Trainer(BaseTrainer):
             return scoring.median_nse(run, scoring.observations(data, len(run.times)))
 
         return validate
+
+
+def _timings(what: str, seconds: Seconds) -> dict[str, dict[str, float]]:
+    """Return entries of the record: seconds of the clock, and of the processor."""
+    return {"timings": {f"{what}_s": round(seconds.wall, 2)}, "cpu_timings": {f"{what}_s": round(seconds.cpu, 2)}}
 
 
 def _print_above_bar(line: str) -> None:

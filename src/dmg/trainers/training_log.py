@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dmg.core.utils.atomic import atomic_write
+from dmg.core.utils.stopwatch import Seconds
 
-HEADER = ("epoch", "batch", "loss", "time_s", "grad_norm", "learning_rate", "gpu_mem_mb")
+HEADER = ("epoch", "batch", "loss", "time_s", "cpu_s", "grad_norm", "learning_rate", "gpu_mem_mb")
 
 
 class TrainingLog:
@@ -24,19 +25,21 @@ class TrainingLog:
         self.path = path
         self.rows: list[Sequence[str]] = []
 
-    def add(self, epoch: int, batch: int, loss: float, seconds: float, norm: float, rate: float, memory: float) -> None:
+    def add(
+        self, epoch: int, batch: int, loss: float, seconds: Seconds, norm: float, rate: float, memory: float
+    ) -> None:
         """Add the row of a minibatch; a skipped one has the loss or norm ``nan`` or ``inf`` that it was skipped for."""
-        self.rows.append(
-            (str(epoch), str(batch), f"{loss:.8g}", f"{seconds:.4f}", f"{norm:.6g}", f"{rate:.6g}", f"{memory:.1f}")
-        )
+        numbers = (f"{loss:.8g}", f"{seconds.wall:.4f}", f"{seconds.cpu:.4f}", f"{norm:.6g}", f"{rate:.6g}")
+        self.rows.append((str(epoch), str(batch), *numbers, f"{memory:.1f}"))
 
     def keep_until(self, epoch: int) -> None:
         """Take over from the file what was logged up to an epoch, as a resumed training needs it."""
         if self.path is None or not self.path.exists():
             return
         with self.path.open(encoding="utf-8", newline="") as handle:
-            rows = list(csv.reader(handle))[1:]
-        self.rows = [row for row in rows if len(row) == len(HEADER) and int(row[0]) <= epoch]
+            rows = list(csv.DictReader(handle, restval=""))
+        # Columns that an earlier version did not write stay empty.
+        self.rows = [[row.get(name, "") for name in HEADER] for row in rows if int(row["epoch"]) <= epoch]
 
     def flush(self) -> None:
         """Write the file."""

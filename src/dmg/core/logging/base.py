@@ -19,6 +19,9 @@ class BaseLogger(ABC):
     def log_config(self, config: Mapping[str, Any]) -> None:
         """Record the configuration of the run."""
 
+    def keep_until(self, step: int) -> None:  # noqa: B027 (a log that cannot be shortened has some steps twice)
+        """Forget what was logged after a step, because the run continues there."""
+
     def close(self) -> None:  # noqa: B027 (a logger without a file has nothing to close)
         """Write out what is pending and release the file."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dmg.core.logging.base import BaseLogger
+from dmg.core.utils.atomic import write_text
 
 
 class JsonLinesLogger(BaseLogger):
@@ -45,12 +47,26 @@ class JsonLinesLogger(BaseLogger):
 
     def log_config(self, config: Mapping[str, Any]) -> None:
         """Write the configuration beside the scalars."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(dict(config), indent=2, default=str)
-        self.path.with_name("config.json").write_text(text, encoding="utf-8")
+        write_text(self.path.with_name("config.json"), json.dumps(dict(config), indent=2, default=str))
+
+    def keep_until(self, step: int) -> None:
+        """Drop the lines of later steps, and one that a killed process left unfinished."""
+        if not self.path.exists():
+            return
+        self.close()
+        kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
+        write_text(self.path, "".join(f"{line}\n" for line in kept))
 
     def close(self) -> None:
         """Close the file."""
         if self._handle is not None:
             self._handle.close()
             self._handle = None
+
+
+def _step(line: str) -> float:
+    """Return the step of a line, infinity if the line is not whole."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):
+        return math.inf
