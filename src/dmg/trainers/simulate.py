@@ -45,6 +45,8 @@ class Simulation:
         ``last`` or ``held``: what the static parameters were.
     outputs
         Name of a series to the name of the output it is; they differ where several models have one.
+    descriptions
+        Name of a series to what its model declares it to be.
     state
         Full state of the models after the last step.
     budgets
@@ -57,6 +59,7 @@ class Simulation:
     units: dict[str, str] = field(default_factory=dict)
     static: str = "held"
     outputs: dict[str, str] = field(default_factory=dict)
+    descriptions: dict[str, str] = field(default_factory=dict)
     state: FullState | None = None
     budgets: dict[str, Budget] = field(default_factory=dict)
 
@@ -141,6 +144,7 @@ def simulate_sites(
         units=_units(model, dataset, [*series, *joined[0].outputs.values()]),
         static=static,
         outputs=joined[0].outputs,
+        descriptions=_descriptions(model, joined[0].outputs),
         state=FullState.join([part.state.models for part in joined], state_sites, **moment),
         budgets={name: Budget.join([part.budgets[name] for part in joined]) for name in joined[0].budgets},
     )
@@ -223,6 +227,15 @@ def _units(model: ModelHandler, dataset: Batch, names: list[str]) -> dict[str, s
     return {name: units.get(name) or "1" for name in names}
 
 
+def _descriptions(model: ModelHandler, outputs: dict[str, str]) -> dict[str, str]:
+    """Return what the models declare their outputs to be."""
+    declared: dict[str, str] = {}
+    for coupled in model.models.values():
+        process = getattr(coupled, "phy_model", None)
+        declared |= {d.name: d.description for kind in ("states", "fluxes") for d in getattr(process, kind, ())}
+    return {label: declared[name] for label, name in outputs.items() if declared.get(name)}
+
+
 def to_dataset(simulation: Simulation, observed: dict[str, np.ndarray] | None = None) -> xr.Dataset:
     """Return a simulation as a CF dataset with dims (time, site).
 
@@ -236,11 +249,16 @@ def to_dataset(simulation: Simulation, observed: dict[str, np.ndarray] | None = 
     import xarray as xr
 
     from dmg.core.data.quantity import unit_text
+    from dmg.core.data.vocabulary import standard_name
 
     variables: dict[str, Any] = {}
     for name, values in simulation.series.items():
         dims = ("time", "site") if values.ndim == 2 else ("site",)
-        variables[name] = (dims, values.astype(np.float32), {"units": unit_text(simulation.units[name])})
+        attributes = {"units": unit_text(simulation.units[name])}
+        attributes["long_name"] = simulation.descriptions.get(name, name.replace("_", " "))
+        if known := standard_name(simulation.outputs.get(name, name), simulation.units[name]):
+            attributes["standard_name"] = known
+        variables[name] = (dims, values.astype(np.float32), attributes)
     for name, values in (observed or {}).items():
         attributes = {"units": unit_text(simulation.units[name]), "long_name": f"observed {name}"}
         variables[f"{name}_obs"] = (("time", "site"), values.astype(np.float32), attributes)

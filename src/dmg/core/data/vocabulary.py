@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from dmg.core.data.quantity import parse_unit
 from dmg.registry import vocabularies
 
 UNKNOWN = "unknown"
@@ -30,12 +31,16 @@ class Vocabulary:
         label means, where that is a category of its own.
     nonnegative
         Variables that cannot be negative.
+    standard_names
+        CF standard names with their canonical units, by variable name; the first one is taken whose unit measures the
+        same as that of the variable.
     """
 
     units: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     categories: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     nonnegative: frozenset[str] = frozenset()
+    standard_names: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
 
 def known_unit(name: str) -> str | None:
@@ -56,6 +61,13 @@ def category_numbers(name: str) -> Mapping[str, int] | None:
 def is_nonnegative(name: str) -> bool:
     """Return whether a variable of that name cannot be negative."""
     return any(name in v.nonnegative for v in _all())
+
+
+def standard_name(name: str, unit: str) -> str | None:
+    """Return the CF standard name of a variable of that name and unit, if a vocabulary has one."""
+    candidates = (pair for v in _all() for pair in v.standard_names.get(name, ()))
+    measured = parse_unit(unit).dimensionality
+    return next((found for found, canonical in candidates if parse_unit(canonical).dimensionality == measured), None)
 
 
 def _all() -> Iterator[Vocabulary]:
