@@ -10,7 +10,7 @@ import xarray as xr
 from small_run import small_store
 
 from dmg.core.data.cf import write_cf
-from dmg.core.data.vocabulary import standard_name
+from dmg.core.data.vocabulary import cf_standard_name
 from dmg.errors import DataError
 
 #: A program of its own, with its own dependencies; `.ci/run` has it in the environment of the BMI tools.
@@ -66,11 +66,11 @@ def test_a_simulation_has_no_reference_time(forecast, tmp_path):
 
 
 def test_a_name_is_standard_only_in_a_unit_that_measures_it():
-    assert standard_name("streamflow", "ft3 s-1") == "water_volume_transport_in_river_channel"
-    assert standard_name("streamflow", "mm d-1") is None
-    assert standard_name("prcp", "mm d-1") == "lwe_precipitation_rate"
-    assert standard_name("prcp", "kg m-2 s-1") == "precipitation_flux"
-    assert standard_name("nothing", "1") is None
+    assert cf_standard_name("streamflow", "ft3 s-1") == "water_volume_transport_in_river_channel"
+    assert cf_standard_name("streamflow", "mm d-1") is None
+    assert cf_standard_name("prcp", "mm d-1") == "lwe_precipitation_rate"
+    assert cf_standard_name("prcp", "kg m-2 s-1") == "precipitation_flux"
+    assert cf_standard_name("nothing", "1") is None
 
 
 def test_one_step_needs_its_length_and_errors_leave_nothing(forecast, tmp_path):

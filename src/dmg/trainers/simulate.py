@@ -249,14 +249,14 @@ def to_dataset(simulation: Simulation, observed: dict[str, np.ndarray] | None = 
     import xarray as xr
 
     from dmg.core.data.quantity import unit_text
-    from dmg.core.data.vocabulary import standard_name
+    from dmg.core.data.vocabulary import cf_standard_name
 
     variables: dict[str, Any] = {}
     for name, values in simulation.series.items():
         dims = ("time", "site") if values.ndim == 2 else ("site",)
         attributes = {"units": unit_text(simulation.units[name])}
         attributes["long_name"] = simulation.descriptions.get(name, name.replace("_", " "))
-        if known := standard_name(simulation.outputs.get(name, name), simulation.units[name]):
+        if known := cf_standard_name(simulation.outputs.get(name, name), simulation.units[name]):
             attributes["standard_name"] = known
         variables[name] = (dims, values.astype(np.float32), attributes)
     for name, values in (observed or {}).items():

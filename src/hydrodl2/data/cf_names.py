@@ -15,7 +15,7 @@ _SHORTWAVE = (("surface_downwelling_shortwave_flux_in_air", "W m-2"),)
 
 vocabularies.register("cf")(
     Vocabulary(
-        standard_names={
+        cf_names={
             "streamflow": _RIVER,
             "streamflow_obs": _RIVER,
             "prcp": (("lwe_precipitation_rate", "m s-1"), ("precipitation_flux", "kg m-2 s-1")),

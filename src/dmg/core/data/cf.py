@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmg.core.data.quantity import parse_unit, unit_text
-from dmg.core.data.vocabulary import standard_name
+from dmg.core.data.vocabulary import cf_standard_name
 from dmg.errors import DataError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def to_cf(
     coords |= {str(n): _described(str(n), c) for n, c in ds.coords.items() if c.dims == ("site",) and n != "site"}
     variables: dict[str, Any] = {"time_bounds": (("time", "bound"), np.stack([begins, ends], axis=1))}
     for name, variable in ds.data_vars.items():
-        known = standard_name(str(name), variable.attrs["units"])
+        known = cf_standard_name(str(name), variable.attrs["units"])
         if known in _PLACES and variable.dims == ("site",):
             coords[_short(known)] = "site", variable.values, {"standard_name": known, **_PLACES[known]}
         else:
@@ -141,7 +141,7 @@ def _described(name: str, variable: xr.DataArray) -> tuple[tuple[str, ...], np.n
     """Return dims, values and the attributes that CF asks for."""
     unit = variable.attrs.get("units", "1")
     about = {"long_name": name.replace("_", " "), **variable.attrs, "units": unit_text(unit)}
-    if known := standard_name(name, unit):
+    if known := cf_standard_name(name, unit):
         about["standard_name"] = known
         if parse_unit(unit).dimensionality == parse_unit("K").dimensionality:
             about["units_metadata"] = "temperature: on_scale"

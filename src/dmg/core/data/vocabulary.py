@@ -31,7 +31,7 @@ class Vocabulary:
         label means, where that is a category of its own.
     nonnegative
         Variables that cannot be negative.
-    standard_names
+    cf_names
         CF standard names with their canonical units, by variable name; the first one is taken whose unit measures the
         same as that of the variable.
     """
@@ -40,7 +40,7 @@ class Vocabulary:
     aliases: Mapping[str, str] = field(default_factory=dict)
     categories: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     nonnegative: frozenset[str] = frozenset()
-    standard_names: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    cf_names: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
 
 def known_unit(name: str) -> str | None:
@@ -63,9 +63,9 @@ def is_nonnegative(name: str) -> bool:
     return any(name in v.nonnegative for v in _all())
 
 
-def standard_name(name: str, unit: str) -> str | None:
+def cf_standard_name(name: str, unit: str) -> str | None:
     """Return the CF standard name of a variable of that name and unit, if a vocabulary has one."""
-    candidates = (pair for v in _all() for pair in v.standard_names.get(name, ()))
+    candidates = (pair for v in _all() for pair in v.cf_names.get(name, ()))
     measured = parse_unit(unit).dimensionality
     return next((found for found, canonical in candidates if parse_unit(canonical).dimensionality == measured), None)
 
