@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from dmg.core.data.normalisation import FILE_NAME, Normalisation, carried_statistics
 from dmg.core.utils.weights_file import weights_about
 from dmg.errors import DataError, RunError
 from dmg.models.full_state import FullState
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from dmg.conf.config import Config
+    from dmg.core.data.batch import Batch
+    from dmg.core.data.loaders import BaseLoader
     from dmg.models.model_handler import ModelHandler
 
 
@@ -108,6 +111,26 @@ class Run:
         handler = ModelHandler(self.config)
         handler.load_model(self.epoch, self._files.model_dir)
         return handler.eval()
+
+    @cached_property
+    def normalisation(self) -> Normalisation:
+        """The statistics with which the inputs were normalised: those beside the weights, or those they carry.
+
+        Raises
+        ------
+        RunError
+            If there are none.
+        """
+        folder, log = self._files.model_dir, self.config.model.use_log_norm
+        own = weights_about(self.path).get("normalisation") if self.path.is_file() else None
+        if own:
+            return Normalisation.parse(own, log, where=str(self.path))
+        if (folder / FILE_NAME).is_file():
+            return Normalisation.load(folder / FILE_NAME, log=log)
+        carried = carried_statistics(folder)
+        if carried is None:
+            raise RunError(f"there is no {FILE_NAME} with the weights, which mean nothing without", where=str(folder))
+        return Normalisation.parse(carried[0], log, where=str(carried[1]))
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -218,6 +241,16 @@ class Run:
         found = to_dataset(result)
         return (found, result.state) if return_state else found
 
+    def inputs(self, dataset: xr.Dataset | str | Path) -> Batch:
+        """Return what the models see of a dataset, all of its steps: normalised, in their units, with attributes.
+
+        Parameters
+        ----------
+        dataset
+            As for ``predict``; no part of it is taken as warm-up.
+        """
+        return self._loader(self._config_for(dataset, warmup=0), dataset).eval_dataset
+
     def budget(
         self,
         dataset: xr.Dataset | str | Path | None = None,
@@ -255,17 +288,19 @@ class Run:
         self, config: Config, dataset: xr.Dataset | str | Path | None, batch_size: int | None, **options: Any
     ) -> Simulation:
         """Simulate over the evaluation period of a configuration, with its own data or those in memory."""
-        loader_class = loaders.get(config.data_loader)
-        in_memory = dataset is not None and not isinstance(dataset, str | Path)
-        loader = loader_class(config, store=dataset) if in_memory else loader_class(config)
         return simulate_sites(
             self.model,
-            loader.eval_dataset,
+            self._loader(config, dataset).eval_dataset,
             samplers.get(config.data_sampler)(config),
             batch_size=batch_size or config.test.batch_size,
             description="predicting",
             **options,
         )
+
+    def _loader(self, config: Config, dataset: xr.Dataset | str | Path | None) -> BaseLoader:
+        loader_class = loaders.get(config.data_loader)
+        in_memory = dataset is not None and not isinstance(dataset, str | Path)
+        return loader_class(config, store=dataset) if in_memory else loader_class(config)
 
     def _as_tested(self) -> Config:
         """Return the configuration with which the run is tested."""
@@ -274,14 +309,16 @@ class Run:
         plain = self.config.model_dump(mode="json")
         return as_config({**plain, "mode": "test", "pretrained_model_dir": str(self._files.model_dir)})
 
-    def _config_for(self, dataset: xr.Dataset | str | Path, start: FullState | None = None) -> Config:
+    def _config_for(
+        self, dataset: xr.Dataset | str | Path, start: FullState | None = None, warmup: int | None = None
+    ) -> Config:
         """Return the configuration of a simulation over all of a dataset, or over what follows a state."""
         from dmg.conf.config import as_config
         from dmg.core.data.dataset import canonical, open_dataset
 
         on_disk = isinstance(dataset, str | Path)
         store = open_dataset(dataset) if on_disk else canonical(dataset, require_units=False, cast=False)
-        times, warmup = store["time"].values, self.config.model.warmup
+        times, warmup = store["time"].values, self.config.model.warmup if warmup is None else warmup
         if start is not None:
             start.require(self.model.fingerprint, where="state")
             first, warmup = start.first_step(times), 0

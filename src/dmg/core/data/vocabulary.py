@@ -34,6 +34,8 @@ class Vocabulary:
     cf_names
         CF standard names with their canonical units, by variable name; the first one is taken whose unit measures the
         same as that of the variable.
+    csdms_names
+        Names and units under which another framework knows a variable, by variable name; the first is the main one.
     """
 
     units: Mapping[str, str] = field(default_factory=dict)
@@ -41,6 +43,7 @@ class Vocabulary:
     categories: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     nonnegative: frozenset[str] = frozenset()
     cf_names: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    csdms_names: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
 
 def known_unit(name: str) -> str | None:
@@ -56,6 +59,11 @@ def preferred_name(name: str) -> str:
 def category_numbers(name: str) -> Mapping[str, int] | None:
     """Return the numbers of the labels of a categorical attribute, if a vocabulary has them."""
     return next((v.categories[name] for v in _all() if name in v.categories), None)
+
+
+def csdms_names(name: str) -> tuple[tuple[str, str], ...]:
+    """Return the names and units under which another framework knows a variable; nothing if no vocabulary says."""
+    return next((tuple(v.csdms_names[name]) for v in _all() if name in v.csdms_names), ())
 
 
 def is_nonnegative(name: str) -> bool:

@@ -226,11 +226,9 @@ class DplModel(nn.Module):
                 hint="give a longer window or a shorter model.warmup",
             )
         step = steps - 1 if static == "last" else max(warmup - 1, 0)
-        raw_at, memory = self.raw_parameters(data_dict, (step,), state.network if state else None)
-        raw = raw_at[step]
-        if static == "held" and state is not None and state.static is not None:
-            raw = replace(raw, static=state.static)
-        raw = model.drop_dynamics(raw)
+        held = state.static if static == "held" and state is not None else None
+        raw_at, memory = self.raw_parameters(data_dict, (step,), state.network if state else None, held)
+        raw = model.drop_dynamics(raw_at[step])
         process = state.process if state else model.cold_state(sites, dtype=forcing.dtype, device=forcing.device)
         if warmup:
             with torch.no_grad():
@@ -268,7 +266,11 @@ class DplModel(nn.Module):
         return account(self.phy_model, window.forcing, window.raw, window.start, attributes=window.attributes)
 
     def raw_parameters(
-        self, data_dict: Mapping[str, Any], static_steps: Sequence[int], memory: Any = None
+        self,
+        data_dict: Mapping[str, Any],
+        static_steps: Sequence[int],
+        memory: Any = None,
+        held: Tensor | None = None,
     ) -> tuple[dict[int, RawParameters], Any]:
         """Run the network.
 
@@ -280,6 +282,8 @@ class DplModel(nn.Module):
             Steps at which static parameters are read.
         memory
             Hidden state before the first step.
+        held
+            Raw static parameters to use at every step instead of the network's, which are not computed then.
 
         Returns
         -------
@@ -289,28 +293,39 @@ class DplModel(nn.Module):
             Hidden state after the last step; None without one.
         """
         if not self.training or self.precision == "float32":
-            return self._run_network(data_dict, static_steps, memory)
+            return self._run_network(data_dict, static_steps, memory, held)
         with network_precision(self.precision, data_dict["x_phy"]):
-            found, memory = self._run_network(data_dict, static_steps, memory)
+            found, memory = self._run_network(data_dict, static_steps, memory, held)
         return {step: raw.map(Tensor.float) for step, raw in found.items()}, memory
 
     def _run_network(
-        self, data_dict: Mapping[str, Any], static_steps: Sequence[int], memory: Any
+        self, data_dict: Mapping[str, Any], static_steps: Sequence[int], memory: Any, held: Tensor | None
     ) -> tuple[dict[int, RawParameters], Any]:
         layout, network = self.phy_model.layout, self.nn_model
+        two = len(getattr(network, "inputs", ())) > 1
         if hasattr(network, "raw_parameters"):
-            return dict.fromkeys(static_steps, network.raw_parameters(data_dict, layout)), None
+            found = dict.fromkeys(static_steps, network.raw_parameters(data_dict, layout))
+        elif two and not hasattr(network, "static"):
+            found = dict.fromkeys(static_steps, layout.join(network(*(data_dict[key] for key in network.inputs))))
+        elif not hasattr(network, "features"):
+            found = self.phy_model.split(network(data_dict["xc_nn_norm"]), static_steps)
+        else:
+            return self._run_memory(data_dict, static_steps, memory, held)
+        return {step: raw if held is None else replace(raw, static=held) for step, raw in found.items()}, None
+
+    def _run_memory(
+        self, data_dict: Mapping[str, Any], static_steps: Sequence[int], memory: Any, held: Tensor | None
+    ) -> tuple[dict[int, RawParameters], Any]:
+        """Run a network that has a memory, and of its heads those whose outputs are wanted."""
+        layout, network = self.phy_model.layout, self.nn_model
         if len(getattr(network, "inputs", ())) > 1:
-            given = [data_dict[key] for key in network.inputs]
-            if not hasattr(network, "static"):
-                return dict.fromkeys(static_steps, layout.join(network(*given))), None
-            hidden, memory = network.features(given[0], memory)
-            raw = layout.join((network.head(hidden), network.static(given[1])))
-            return dict.fromkeys(static_steps, raw), memory
-        if not hasattr(network, "features"):
-            return self.phy_model.split(network(data_dict["xc_nn_norm"]), static_steps), None
+            hidden, memory = network.features(data_dict[network.inputs[0]], memory)
+            static = network.static(data_dict[network.inputs[1]]) if held is None else held
+            return dict.fromkeys(static_steps, layout.join((network.head(hidden), static))), memory
         hidden, memory = network.features(data_dict["xc_nn_norm"], memory)
         dynamic = network.head(hidden, layout.dynamic_channels)
+        if held is not None:
+            return dict.fromkeys(static_steps, RawParameters(dynamic, held)), memory
         return {
             step: RawParameters(dynamic, network.head(hidden[step], layout.static_channels)) for step in static_steps
         }, memory

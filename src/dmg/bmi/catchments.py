@@ -1,0 +1,144 @@
+"""What the models see of catchments beside the weather: attributes, areas and elevations, in one batch of one step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dmg.core.data.vocabulary import known_unit
+from dmg.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from dmg.bmi.config import BmiConfig
+    from dmg.core.data.batch import Batch
+    from dmg.trainers.run import Run
+
+_DAY = np.timedelta64(1, "D")
+
+
+def input_units(run: Run) -> dict[str, str]:
+    """Return the forcings that the models of a run read, process and network, with their units."""
+    block = run.config.model
+    names = dict.fromkeys([*(block.phy.forcings if block.phy else ()), *block.nn.forcings])
+    declared = {f.name: f.unit for model in _processes(run) for f in model.forcings}
+    trained = run.normalisation.about.get("units", {})
+    return {name: declared.get(name) or trained.get(name) or known_unit(name) or "1" for name in names}
+
+
+def attribute_names(run: Run) -> list[str]:
+    """Return the attributes that the models of a run read, and those that its data are scaled with."""
+    from dmg.conf.observations import GEOGRAPHY
+
+    block, data = run.config.model, run.config.observations
+    keys = (*GEOGRAPHY.values(), "area_name")
+    named = [name for key in keys if (name := getattr(data, key))]
+    return list(dict.fromkeys([*(block.phy.attributes if block.phy else ()), *block.nn.attributes, *named]))
+
+
+def sites_dataset(run: Run, config: BmiConfig, series: xr.Dataset | None = None) -> xr.Dataset:
+    """Return a canonical dataset of the catchments with all attributes that the models read.
+
+    Parameters
+    ----------
+    run
+        The trained run.
+    config
+        Attributes of a catchment in the configuration precede those of the file ``attributes``, these those of the
+        series.
+    series
+        Forcings before the start; two steps of made-up ones if absent, for the attributes alone.
+
+    Raises
+    ------
+    ConfigError
+        If an attribute is missing; names it and the catchments.
+    """
+    import xarray as xr
+
+    ids = [c.id for c in config.catchments]
+    trained = run.normalisation.about.get("units", {})
+    stores = [store for store in (_of(config.attributes, ids, "attributes"), series) if store is not None]
+    variables: dict[str, Any] = {}
+    for name in attribute_names(run):
+        values, unit = np.full(len(ids), np.nan), trained.get(name) or known_unit(name) or "1"
+        for store in stores:
+            if name in store and store[name].dims == ("site",):
+                values, unit = store[name].values.astype(np.float64), store[name].attrs.get("units", unit)
+                break
+        inline = {i: c.attributes[name] for i, c in enumerate(config.catchments) if name in c.attributes}
+        if inline and len(inline) < len(ids) and stores and name in stores[0]:
+            raise ConfigError(
+                f"'{name}' is given for some catchments and in the file for others",
+                where="catchments",
+                hint="give it in one place: the units may differ",
+            )
+        for i, value in inline.items():
+            values[i], unit = value, trained.get(name) or known_unit(name) or "1"
+        if missing := [c for c, value in zip(ids, values, strict=True) if not np.isfinite(value)]:
+            raise ConfigError(
+                f"the model reads the attribute '{name}', which {len(missing)} catchments do not have: "
+                f"{', '.join(missing[:10])}",
+                where="catchments[].attributes, attributes",
+                hint=f"give it [{unit}] under catchments[].attributes, or a file of attributes",
+            )
+        variables[name] = ("site", values, {"units": unit})
+    if series is not None:
+        return series.drop_vars([n for n in variables if n in series]).assign(variables)
+    start = np.datetime64(config.start_time.replace("/", "-").replace(" ", "T"), "ns")
+    for name, unit in input_units(run).items():
+        variables[name] = (("time", "site"), np.ones((2, len(ids)), dtype=np.float32), {"units": unit})
+    return xr.Dataset(variables, coords={"time": start + np.arange(2) * model_step(run, config), "site": ids})
+
+
+def spin_up_dataset(run: Run, config: BmiConfig) -> xr.Dataset | None:
+    """Return the forcings before the start with the attributes of the catchments; None without a spin-up."""
+    series = _of(config.spin_up, [c.id for c in config.catchments], "spin_up")
+    return None if series is None else sites_dataset(run, config, series)
+
+
+def nodes_of(batch: Batch, members: int) -> Batch:
+    """Return a batch with the catchments of every ensemble member, member after member."""
+    return batch if members == 1 else batch.select(sites=np.tile(np.arange(batch.n_sites), members))
+
+
+def model_step(run: Run, config: BmiConfig) -> np.timedelta64:
+    """Return the time step of the models: that of the process model, or what the configuration says of a network.
+
+    Raises
+    ------
+    ConfigError
+        If both speak and differ.
+    """
+    given = config.model_time_step_seconds
+    steps = {round(model.dt * 86400) for model in _processes(run)}
+    if len(steps) > 1 or (given is not None and steps and steps != {given}):
+        raise ConfigError(
+            f"the process models step by {', '.join(map(str, sorted(steps)))} s",
+            where="model_time_step_seconds",
+            hint="leave it out for a run with a process model",
+        )
+    return np.timedelta64(round(steps.pop() if steps else given or 86400), "s")
+
+
+def _processes(run: Run) -> list[Any]:
+    return [m.phy_model for m in run.model.models.values() if getattr(m, "phy_model", None) is not None]
+
+
+def _of(path: str | None, ids: list[str], key: str) -> xr.Dataset | None:
+    """Return the catchments of a store, in their order; None without a store."""
+    from dmg.core.data.dataset import open_dataset
+
+    if path is None:
+        return None
+    store = open_dataset(path)
+    known = {str(site): i for i, site in enumerate(store["site"].values)}
+    if missing := [site for site in ids if site not in known]:
+        raise DataError(
+            f"the file has no {len(missing)} of the catchments: {', '.join(missing[:10])}",
+            where=f"{key}: {path}",
+            hint="its dimension 'site' has the ids of the catchments",
+        )
+    return store.isel(site=[known[site] for site in ids])

@@ -1,0 +1,137 @@
+"""A trained model that goes on by one step at a time: network memory, stores and rivers advance, statics are held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dmg.core.data.batch import Batch
+from dmg.models.delta_models import DeltaState
+from dmg.models.multimodels import ENSEMBLE
+
+if TYPE_CHECKING:
+    from dmg.trainers.run import Run
+
+States = dict[str, DeltaState]
+
+
+class Stream:
+    """The models of a run over some nodes, one step at a time.
+
+    Parameters
+    ----------
+    run
+        The trained run; its weights are not touched.
+    template
+        A batch of one step: attributes of the nodes, and what everything is called.
+    outputs
+        Names of outputs and states to compute at every step.
+
+    Attributes
+    ----------
+    state
+        Full state after the last step, name of a model to state. A step replaces it and changes nothing in place.
+    """
+
+    def __init__(self, run: Run, template: Batch, outputs: Sequence[str]) -> None:
+        self.run, self.outputs = run, tuple(outputs)
+        handler = run.model
+        self.dtype = next((p.dtype for p in handler.parameters()), torch.float32)
+        real = {key: value for key, value in template.stored().items() if key != "target"}
+        batch = Batch(real, sites=template.sites, times=template.times, names=template.names, units=template.units).to(
+            handler.device
+        )
+        self.batch = batch.map_tensors(lambda t: t.to(self.dtype).clone() if t.is_floating_point() else t)
+        self.nodes = self.batch.n_sites
+        self.labels = [*handler.models, *([ENSEMBLE] if handler.ensemble is not None else [])]
+        self.state: States = self.cold_state()
+
+    def cold_state(self) -> States:
+        """Return the state of a cold start: initial stores, an empty river, a network without memory."""
+        found = {}
+        for name, model in self.run.model.models.items():
+            process = getattr(model, "phy_model", None)
+            cold = getattr(process, "cold_state", None)
+            device = self.run.model.device
+            found[name] = DeltaState(process=cold(self.nodes, dtype=self.dtype, device=device) if cold else None)
+        if self.run.model.ensemble is not None:
+            found[ENSEMBLE] = DeltaState()
+        return found
+
+    @torch.no_grad()
+    def step(self, forcing: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Go on by one step.
+
+        Parameters
+        ----------
+        forcing
+            Name to values [N] in the units of the models.
+
+        Returns
+        -------
+        dict
+            Name of an output to values [N], float64, in the units of the models.
+        """
+        for key in ("x_phy", "x_nn"):
+            if key in self.batch:
+                self._fill(self.batch[key], [forcing[name] for name in self.batch.names[key]])
+        norm = self.run.normalisation
+        names = self.batch.names["x_nn_norm"]
+        self._fill(self.batch["x_nn_norm"], [norm.apply(name, forcing[name]) for name in names])
+        return self._advance(self.batch)
+
+    @torch.no_grad()
+    def spin_up(self, batch: Batch, warmup: int) -> dict[str, np.ndarray]:
+        """Run through the steps before the first, and return the outputs of the last of them.
+
+        Parameters
+        ----------
+        batch
+            All of these steps.
+        warmup
+            The step at whose end static parameters are read and held from then on; the last of the batch if that is
+            shorter.
+        """
+        self.state = self.cold_state()
+        batch = batch.map_tensors(lambda t: t.to(self.dtype) if t.is_floating_point() else t)
+        first = min(max(warmup, 1), batch.n_times)
+        found = self._advance(batch.select(times=slice(0, first)), static="last")
+        return found if first == batch.n_times else self._advance(batch.select(times=slice(first, None)))
+
+    def _advance(self, batch: Batch, static: str = "held") -> dict[str, np.ndarray]:
+        handler = self.run.model
+        found = handler(batch, state=self.state, static=static, outputs=self.outputs, whole_state=True)
+        values: dict[str, np.ndarray] = {}
+        scale = batch.get("denorm_fn")
+        for label, series in found.items():
+            bare = label == ENSEMBLE or len(handler.models) == 1
+            for name in self.outputs:
+                last: Tensor = series[name][-1, :, 0]
+                if scale is not None and scale.normalisation is not None and name in scale.names:
+                    last = scale(last[None], name)[0]
+                values[name if bare else f"{label}_{name}"] = last.double().cpu().numpy()
+        self.state = handler.get_states()
+        return values
+
+    @staticmethod
+    def _fill(target: Tensor, columns: list[np.ndarray]) -> None:
+        if columns:
+            target.copy_(torch.from_numpy(np.stack(columns, axis=-1))[None])
+
+
+def output_units(run: Run) -> dict[str, str]:
+    """Return what the models of a run can give at every step, outputs and states, with their units."""
+    names: dict[str, str] = {}
+    for model in run.model.models.values():
+        process = getattr(model, "phy_model", None)
+        if process is None:
+            unit = run.config.model.output_unit
+            names |= dict.fromkeys(run.config.train.target, unit)
+            continue
+        declared = {d.name: d.unit or "1" for d in (*process.fluxes, *process.states)}
+        names |= declared | {f"{n}_no_rout": declared[n] for n in process.routed if n in declared}
+    return names
