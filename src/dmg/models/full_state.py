@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dmg.core.data.members import member_ids
 from dmg.core.utils.tensor_tree import read_about, read_tree, write_tree
 from dmg.engine import ModelState
 from dmg.errors import DataError, RunError
@@ -100,6 +101,14 @@ class FullState:
             return tensors[0].index_select(axis, rows).to(device)
 
         return {name: _combine(pick, [state]) for name, state in self.models.items()}
+
+    def fork(self, members: int) -> FullState:
+        """Return the state of an ensemble that begins here: that of every site once for each member.
+
+        The sites are ``<site>/<member>``, as `dmg.core.data.members.as_members` names those of the forcings.
+        """
+        rows = list(self.sites) * members
+        return replace(self, models=self.of(rows), sites=member_ids(self.sites, members))
 
     def require(self, fingerprint: Fingerprint, weights: str = "", where: str = "load_state_path") -> None:
         """Refuse to go on with other models than those that made the state; warn if only their weights are others.
