@@ -10,7 +10,7 @@ from dmg.errors import StepError, UnknownNameError
 from dmg.registry import process_models, routers
 from hydrodl2.routing import Hayami, LinearMuskingum, LinearReservoir, NashCascade, PureLag
 
-LINEAR = [name for name in routers if routers.get(name).routing_parameters]
+LINEAR = [name for name in routers if routers.get(name).routing_parameters and not routers.get(name).needs_network]
 
 
 def drawn(router, sites=4, seed=0):

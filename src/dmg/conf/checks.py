@@ -34,6 +34,7 @@ def check(config: Config) -> None:
         *_tune(config),
         *plugin_problems(config),
         *_two_time_steps(config),
+        *_units_apart(config),
     ]
     if problems:
         raise join(problems)
@@ -119,6 +120,34 @@ def _two_time_steps(config: Config) -> list[Problem]:
             for key, hours in (("model.warmup", config.model.warmup), ("train.stride", config.train.stride or 0))
             if hours % 24
         ]
+    return problems
+
+
+def _units_apart(config: Config) -> list[Problem]:
+    """Gauges that are not units need a sampler that brings their units, and a model that gathers them."""
+    names = {"data_loader": (loaders, config.data_loader), "data_sampler": (samplers, config.data_sampler)}
+    apart = {
+        key: getattr(registry.get(name), "units_apart", False)
+        for key, (registry, name) in names.items()
+        if name in registry
+    }
+    if len(apart) < 2 or not any(apart.values()):
+        return []
+    problems: list[Problem] = []
+    for key, fitting in (("data_loader", "MsHydroLoader"), ("data_sampler", "MsHydroSampler")):
+        if not apart[key]:
+            other = next(name for k, (_, name) in names.items() if k != key)
+            problems.append((f"{key}: {names[key][1]} does not go with {other}", f"set {key}={fitting}"))
+    phy = config.model.phy
+    models = [process_models.get(n) for n in (phy.name if phy else ()) if n in process_models]
+    if config.mode != "sim" and (not models or not all(getattr(m, "gathers_units", False) for m in models)):
+        model = ", ".join(phy.name) if phy else "a network alone"
+        problems.append(
+            (
+                f"model.phy.name: {model} does not bring the runoff of units to gauges, which MsHydroLoader asks for",
+                "name a model such as Hbv_2",
+            )
+        )
     return problems
 
 

@@ -22,8 +22,14 @@ class Sample(Section):
     gaps: bool = Field(True, description="Leave gaps in the observed flow.")
 
 
-GEOGRAPHY = {"ac_all": "upstream_area_name", "areas": "subbasin_area_name", "elev_all": "elevation_name"}
-"""Published names of areas and elevation of a site, and the keys that say which attributes they are."""
+GEOGRAPHY = {
+    "ac_all": "upstream_area_name",
+    "areas": "subbasin_area_name",
+    "elev_all": "elevation_name",
+    "reach_length": "reach_length_name",
+    "reach_slope": "reach_slope_name",
+}
+"""Names in a batch of what is known of a site and of its reach, and the keys that say which attributes they are."""
 
 
 class Observations(Section):
@@ -55,10 +61,20 @@ class Observations(Section):
     elevation_name: str | None = Field(
         None, description="Attribute with the mean elevation in m, for HBV 2.x (`elev_all`)."
     )
+    reach_length_name: str | None = Field(
+        None, description="Attribute with the length in m of the reach of a unit, for the router MuskingumCunge."
+    )
+    reach_slope_name: str | None = Field(None, description="Attribute with the slope of the bed of that reach.")
     topology_path: str | None = Field(
         None,
-        description="JSON of the river network, {nodes, edges: [[unit, next downstream], …], gage_hf: {gauge: unit}}, "
-        "for MtsHydroLoader; null where every site is a gauge of its own.",
+        description="River network, for MsHydroLoader and MtsHydroLoader: JSON, {nodes, edges: [[unit, next "
+        "downstream], …], gage_hf: {gauge: unit}}; a GeoPackage (hydrofabric: flowpaths and nexus); or NetCDF with "
+        "link, to and gages, or with tosegment. Null where every site is a gauge of its own.",
+    )
+    gauge_path: str | None = Field(
+        None,
+        description="Canonical store of the observations at gauges, for MsHydroLoader; null where they are in the "
+        "store of the units, at those where gauges stand.",
     )
     prcp_mean_name: str | None = Field(None, description="Attribute with the mean precipitation of a site in mm/d.")
     target_unit: Unit = Field("ft3/s", description="Unit of streamflow where the store names none.")

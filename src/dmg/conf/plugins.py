@@ -136,7 +136,7 @@ def _forcing_problems(name: str, model: Any, phy: Phy, needed: set[str]) -> list
 def _attribute_problems(name: str, model: Any, config: Config) -> list[Problem]:
     """Return the attributes of sites that a process model needs and the configuration does not name."""
     phy, obs = config.model.phy, config.observations
-    if not hasattr(model, "attributes_for") or config.data_loader != "HydroLoader":
+    if not hasattr(model, "attributes_for") or config.data_loader not in ("HydroLoader", "MsHydroLoader"):
         return []
     problems = []
     for need in model.attributes_for({**phy.model_dump(), **phy.arguments}):

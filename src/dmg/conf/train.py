@@ -49,6 +49,11 @@ class Train(Period):
     lr_scheduler: Scheduler | None = Field(None, description="Scheduler and its arguments; null for none.")
     loss_function: LossFunction = Field(description="Loss and its arguments.")
     batch_size: PositiveInt = Field(description="Windows per minibatch, of all processes together.")
+    max_units: PositiveInt | None = Field(
+        None,
+        description="MsHydroSampler: units above the gauges of a minibatch, at most; it takes fewer gauges where there "
+        "are more. Null for no limit.",
+    )
     epochs: PositiveInt = Field(description="Epochs; training ends after this one.")
     iterations: PositiveInt | None = Field(
         None,

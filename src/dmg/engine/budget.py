@@ -132,7 +132,8 @@ def account(
     attributes = {name: values.double() for name, values in (attributes or {}).items()}
     columns = {f.name: forcing[..., i] for i, f in enumerate(model.forcings)}
     names = [*ledger.sources, *ledger.sinks]
-    routed = [n for n in ledger.sinks if n in model.routed and model.router is not None]
+    has_kernel = model.router is not None and not model.router.needs_network
+    routed = [n for n in ledger.sinks if n in model.routed and has_kernel]
     asked = {n: f"{n}_no_rout" if n in model.routed else n for n in names if n not in columns}
     start, steps = state, len(forcing)
     sums = {n: columns[n].sum(0) * model.dt if n in columns else forcing.new_zeros(forcing.shape[1]) for n in names}

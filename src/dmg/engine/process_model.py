@@ -397,7 +397,7 @@ class ProcessModel(StandaloneCall, nn.Module):
         """
         series, memory = dict(fluxes), {}
         series |= {f"{name}_no_rout": values for name, values in fluxes.items() if name in self.routed}
-        if self.router is not None:
+        if self.router is not None and not self.router.needs_network:
             length = min(kernel_length or self.router.length, self.router.length)
             kernel = self.router.kernel(layout.scale_routing(parameters), length)
             for name in [n for n in fluxes if n in self.routed]:

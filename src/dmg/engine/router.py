@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +22,13 @@ class Router(nn.Module, ABC):
         What a network must supply for it, one value per site.
     length
         Number of steps over which one step's flow is spread.
+    needs_network
+        Whether it moves water between sites; where it is not known where they drain to, it does nothing.
     """
 
     routing_parameters: tuple[Parameter, ...] = ()
     length: int = 1
+    needs_network: ClassVar[bool] = False
 
     @abstractmethod
     def kernel(self, parameters: Mapping[str, Tensor], length: int) -> Tensor:

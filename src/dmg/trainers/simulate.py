@@ -166,7 +166,7 @@ def _state_sites(batch: Batch, sites: list[str]) -> list[str]:
     A unit above several gauges may be there several times, each time with the same state.
     """
     upstream = batch.get("upstream")
-    return sites if upstream is None else list(upstream.hourly.sites)
+    return sites if upstream is None else upstream.sites
 
 
 def _named(result: dict[str, dict[str, Any]], batch: Batch, wanted: Sequence[str] | None) -> dict[str, np.ndarray]:

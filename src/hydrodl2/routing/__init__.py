@@ -6,6 +6,8 @@ from hydrodl2.routing.lagged_unit_hydrograph import LaggedUnitHydrograph
 from hydrodl2.routing.linear_routers import Hayami, LinearMuskingum, LinearReservoir, NashCascade, PureLag
 from hydrodl2.routing.muskingum_cunge import MuskingumCunge
 from hydrodl2.routing.muskingum_cunge_reach import MuskingumCungeReach
+from hydrodl2.routing.river import River
+from hydrodl2.routing.river_router import RiverRouter
 from hydrodl2.routing.unit_hydrograph import GammaUnitHydrograph, HourlyUnitHydrograph
 
 __all__ = [
@@ -20,5 +22,7 @@ __all__ = [
     "MuskingumCungeReach",
     "NashCascade",
     "PureLag",
+    "River",
     "RiverNetwork",
+    "RiverRouter",
 ]

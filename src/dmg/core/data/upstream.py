@@ -40,6 +40,11 @@ class Upstream:
     outlet_topo: Tensor
     paths: Tensor
 
+    @property
+    def sites(self) -> list[str]:
+        """Ids of the units."""
+        return list(self.hourly.sites)
+
     def select_sites(self, columns: slice | Sequence[int] | np.ndarray) -> Upstream:
         """Return the units above some of the gauges (positions); a unit above several is there once."""
         rows = np.arange(len(self.outlet_topo))[columns]

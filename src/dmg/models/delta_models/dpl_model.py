@@ -128,7 +128,8 @@ class DplModel(nn.Module):
         Parameters
         ----------
         data_dict
-            ``xc_nn_norm`` [T, B, nx] and what the process model reads (``x_phy``, ``muwts`` …).
+            ``xc_nn_norm`` [T, B, nx] and what the process model reads (``x_phy``, ``muwts`` …); or gauges with
+            ``upstream`` (`Catchments`), the units above them, whose flow the process model gathers.
         eval
             Run in evaluation mode and without gradient.
         batched
@@ -146,6 +147,8 @@ class DplModel(nn.Module):
                 return self.forward(data_dict, outputs=outputs)
         if not isinstance(self.phy_model, ProcessModel):
             return self.phy_model(data_dict, self.nn_model(data_dict["xc_nn_norm"]))
+        if "upstream" in data_dict:
+            return self.run(data_dict, outputs=outputs)[0]
         steps = data_dict["x_phy"].shape[0]
         raw, _ = self.raw_parameters(data_dict, self.phy_model.static_steps(steps))
         return self.phy_model(data_dict, raw, outputs=outputs)
@@ -216,6 +219,7 @@ class DplModel(nn.Module):
         model = self.phy_model
         if static not in STATIC_CONVENTIONS:
             raise ConfigError(f"static is '{static}'", hint=f"choose one of {', '.join(STATIC_CONVENTIONS)}")
+        data_dict = _of_units(data_dict)
         forcing, attributes = model.read_forcing(data_dict), model.read_attributes(data_dict)
         downstream = model.read_downstream(data_dict)
         steps, sites = forcing.shape[:2]
@@ -332,7 +336,13 @@ class DplModel(nn.Module):
 
     def physical_parameters(self, data_dict: Mapping[str, Any], static: str = "last") -> dict[str, Tensor]:
         """Return the learned parameters in their units: static [B, M], dynamic [T, B, M], of the router [B]."""
+        data_dict = _of_units(data_dict)
         steps = data_dict["x_phy"].shape[0]
         step = steps - 1 if static == "last" else max(self.phy_model.warmup - 1, 0)
         with evaluating(self):
             return self.phy_model.physical_parameters(self.raw_parameters(data_dict, (step,))[0][step])
+
+
+def _of_units(data_dict: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the inputs of the sites that are run: of gauges, those of the units above them."""
+    return data_dict["upstream"].inputs() if "upstream" in data_dict else data_dict

@@ -29,7 +29,7 @@ from hydrodl2.models.hbv.family import DailyHbv, daily_fluxes, daily_stores
 from hydrodl2.models.hbv.processes import regional_flow, snow_threshold, soil_wetness
 from hydrodl2.models.hbv.storages import capillary_rise, exchange, lower_zone, percolating_upper_zone, snow, soil
 from hydrodl2.models.hbv.unit_catchment import UnitCatchmentModel
-from hydrodl2.routing import Gauges
+from hydrodl2.routing import Gauges, River
 
 
 @process_models.register("Hbv_2", "hbv_2")
@@ -54,6 +54,7 @@ class Hbv_2(UnitCatchmentModel, DailyHbv):
     fluxes = (*FLUXES, CAPILLARY_RISE, REGIONAL_FLOW, FLOOR)
     ledger = Ledger(sources=("prcp", "regional_flow", "floor"), sinks=("AET_hydro", "streamflow"), stores=STORES)
     routes_whole: ClassVar = True
+    gathers_units: ClassVar = True
     options: ClassVar = ("elev_threshold", "full_output", "gage_agg")
 
     def __init__(self, config: Mapping[str, Any] | None = None, device: torch.device | str | None = None) -> None:
@@ -63,6 +64,8 @@ class Hbv_2(UnitCatchmentModel, DailyHbv):
         self.gage_agg = bool(given.get("gage_agg"))
         self.attributes = self.attributes_for(given)
         super().__init__(config, device)
+        if self.router is not None and self.router.needs_network:
+            self.routed = ("streamflow",)  # parts of a flow that is not linear do not add up to it
 
     @classmethod
     def attributes_for(cls, config: Mapping[str, Any]) -> tuple[Attribute, ...]:
@@ -75,13 +78,16 @@ class Hbv_2(UnitCatchmentModel, DailyHbv):
         return super().usual_outputs if self.full_output and not self.gage_agg else ["streamflow", "AET_hydro"]
 
     def read_downstream(self, x_dict: Mapping[str, Any]) -> Gauges | None:
-        """Return the gauges, if the model is to return what arrives there.
+        """Return the gauges, if there is a river (``downstream``, ``outlets``) or ``gage_agg`` asks for them.
 
         Raises
         ------
         StepError
-            If it is, and ``outlet_topo`` or ``areas`` is missing.
+            If it does, and ``outlet_topo`` or ``areas`` is missing.
         """
+        river = River.read(x_dict)
+        if river is not None:
+            return Gauges.on(river)
         if not self.gage_agg:
             return None
         gauges = Gauges.read(x_dict, x_dict["x_phy"].shape[1], by_unit=True)
@@ -101,18 +107,29 @@ class Hbv_2(UnitCatchmentModel, DailyHbv):
         kernel_length: int | None = None,
         downstream: Gauges | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Route the fluxes of units or, where gauges are given, their sums over the units of each gauge."""
+        """Route the fluxes of units or, where gauges are given, their sums over the units of each gauge.
+
+        A router of rivers routes the runoff of the units instead, through the reaches between them.
+        """
         if downstream is None:
             return super().route(fluxes, parameters, layout, history, kernel_length)
         series, memory = {name: downstream.total(values) for name, values in fluxes.items()}, {}
-        if self.router is not None:
-            of_units = layout.scale_routing(parameters)
-            kernel = self.router.kernel({n: downstream.total(v) for n, v in of_units.items()}, self.router.length)
-            for name in [n for n in fluxes if n in self.routed]:
-                past = history.get(name)
-                before = None if past is None else downstream.total(past)
-                series[name] = self.router.route(series[name], kernel, before)
-                memory[name] = extend(fluxes[name], past, self.router.length - 1)[fluxes[name].shape[0] :]
+        if self.router is None:
+            return series, memory
+        of_units = layout.scale_routing(parameters)
+        routed = [name for name in fluxes if name in self.routed]
+        if self.router.needs_network:
+            for name in routed:
+                series[name], memory[name] = self.router.through(
+                    fluxes[name], of_units, downstream.river, history.get(name)
+                )
+            return series, memory
+        kernel = self.router.kernel({n: downstream.total(v) for n, v in of_units.items()}, self.router.length)
+        for name in routed:
+            past = history.get(name)
+            before = None if past is None else downstream.total(past)
+            series[name] = self.router.route(series[name], kernel, before)
+            memory[name] = extend(fluxes[name], past, self.router.length - 1)[fluxes[name].shape[0] :]
         return series, memory
 
     def step(self, s: Values, x: Values, p: Values, dt: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

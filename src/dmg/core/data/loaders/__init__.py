@@ -2,6 +2,7 @@
 
 from dmg.core.data.loaders.base import BaseLoader
 from dmg.core.data.loaders.hydro_loader import HydroLoader
+from dmg.core.data.loaders.ms_hydro_loader import MsHydroLoader
 from dmg.core.data.loaders.mts_hydro_loader import MtsHydroLoader
 
-__all__ = ["BaseLoader", "HydroLoader", "MtsHydroLoader"]
+__all__ = ["BaseLoader", "HydroLoader", "MsHydroLoader", "MtsHydroLoader"]

@@ -131,7 +131,11 @@ class HydroLoader(BaseLoader):
 
     def inputs(self, window: slice, columns: np.ndarray) -> Batch:
         """Return what the models see of some sites (positions) over a part of the record, without targets."""
-        return self._described(window, columns, self._timed(window, columns))
+        return self._dataset(window, columns, None)
+
+    def is_flow(self, name: str) -> bool:
+        """Whether a variable is the flow of a basin, which has a unit of output."""
+        return name in FLOWS or self.data.was_discharge(name)
 
     def fingerprint(self) -> str:
         """Return a hash of the data that the mode uses: names, units, sites, times, values."""
@@ -259,7 +263,7 @@ class HydroLoader(BaseLoader):
         forcings = set(self.config.model.nn.forcings)
         log = set(self.config.model.use_log_norm) & forcings
         if self._normalises_target and self.config.model.flow_regime == "low":
-            log |= (forcings & PRECIPITATION) | {name for name in self._targets if self._is_flow(name)}
+            log |= (forcings & PRECIPITATION) | {name for name in self._targets if self.is_flow(name)}
         return log
 
     # Parts of a dataset.
@@ -270,9 +274,7 @@ class HydroLoader(BaseLoader):
 
         extra: dict[str, Any] = {}
         factors = self._output_factors(columns)
-        units = {
-            n: self.config.model.output_unit if self._is_flow(n) else self.data.units.get(n) for n in self._targets
-        }
+        units = {n: self.config.model.output_unit if self.is_flow(n) else self.data.units.get(n) for n in self._targets}
         convert = TargetScale(self._targets, factors, units=units)
         extra["obs_convert_fn"] = extra["denorm_fn"] = convert
         if self._normalises_target:
@@ -370,11 +372,12 @@ class HydroLoader(BaseLoader):
         )
 
     def _geography(self, columns: np.ndarray) -> dict[str, torch.Tensor]:
-        """Return areas and elevations of sites [B], as far as the configuration names them."""
+        """Return areas, elevations and reaches of sites [B], as far as the configuration names them."""
         named = {key: getattr(self.config.observations, option) for key, option in GEOGRAPHY.items()}
+        positive = {"ac_all": "km2", "areas": "km2", "reach_length": "m", "reach_slope": "1"}
         found = {}
-        for key in (key for key in ("ac_all", "areas") if named[key]):
-            found[key] = self.data.positive_attribute(named[key], "km2", columns)
+        for key in (key for key in positive if named[key]):
+            found[key] = self.data.positive_attribute(named[key], positive[key], columns)
         if named["elev_all"]:
             found["elev_all"] = self.data.known_attribute(named["elev_all"], "m", columns)
         return {key: torch.from_numpy(values.astype(np.float32)) for key, values in found.items()}
@@ -419,13 +422,10 @@ class HydroLoader(BaseLoader):
     def _attribute(self, name: str) -> np.ndarray:
         return self.data.attribute(name, ~self.holdout)
 
-    def _is_flow(self, name: str) -> bool:
-        return name in FLOWS or self.data.was_discharge(name)
-
     def _divisors(self, columns: np.ndarray) -> dict[str, np.ndarray]:
         """Mean precipitation that flow targets of a pure network are divided by, where it is named."""
         name = self.config.observations.prcp_mean_name
-        flows = [target for target in self._targets if self._is_flow(target)]
+        flows = [target for target in self._targets if self.is_flow(target)]
         if not name or not flows or not self._normalises_target:
             return {}
         mean = self.data.positive_attribute(name, "mm d-1", columns)
@@ -433,7 +433,7 @@ class HydroLoader(BaseLoader):
 
     def _output_factors(self, columns: np.ndarray) -> dict[str, np.ndarray]:
         factors = {}
-        for target in filter(self._is_flow, self._targets):
+        for target in filter(self.is_flow, self._targets):
             step = conversion(self.data.units[target], self.config.model.output_unit)
             if step.scale != 1.0 or step.needs_area:
                 area = self.data.area(columns) if step.needs_area else None

@@ -10,8 +10,8 @@ import torch
 
 from dmg.core.data.batch import Batch
 from dmg.core.data.gauge_network import GaugeNetwork
-from dmg.core.data.holdout import mark_holdout
 from dmg.core.data.loaders.base import BaseLoader
+from dmg.core.data.loaders.changed import changed
 from dmg.core.data.loaders.hydro_loader import HydroLoader
 from dmg.core.data.upstream import HOURS, Upstream
 from dmg.core.utils.path_weighted_agg import PathWeightedAgg
@@ -21,8 +21,6 @@ from dmg.registry import loaders, process_models
 
 if TYPE_CHECKING:
     import xarray as xr
-
-    from dmg.conf.config import Config
 
 
 @loaders.register("MtsHydroLoader")
@@ -63,24 +61,24 @@ class MtsHydroLoader(BaseLoader):
         self.days = low.warmup
         lead = config.model.warmup + HOURS * self.days
         given = {"overwrite": overwrite, "store": store}
-        config = _changed(config, observations={"max_memory": None})  # hours and days are joined in memory
-        hourly = _changed(config, model={"warmup": lead})
+        config = changed(config, observations={"max_memory": None})  # hours and days are joined in memory
+        hourly = changed(config, model={"warmup": lead})
         if config.observations.topology_path is None:
             self.hourly = HydroLoader(hourly, test_split, holdout_index=holdout_index, **given)
             self.network = GaugeNetwork.lumped(self.hourly.sites)
             self.holdout = self.hourly.holdout
         else:
-            everywhere = HydroLoader(_changed(hourly, test={"holdout_sites": None}), test_split, **given)
+            everywhere = HydroLoader(changed(hourly, test={"holdout_sites": None}), test_split, **given)
             self.network = GaugeNetwork.read(config.observations.topology_path, everywhere.sites)
             self.holdout, spared = self._spare_gauges()
             self.hourly = everywhere
             if spared:
-                self.hourly = HydroLoader(_changed(hourly, test={"holdout_sites": spared}), test_split, **given)
+                self.hourly = HydroLoader(changed(hourly, test={"holdout_sites": spared}), test_split, **given)
         self.sites, self.data = list(self.network.gauges), self.hourly.data
         _require_hours(self.hourly.data.times, self.hourly.data.where)
         held = [site for site, out in zip(self.hourly.sites, self.hourly.holdout, strict=True) if out]
         daily = process_models.get(phy.name[0]).part_names["lof_model"]
-        days = _changed(
+        days = changed(
             config,
             model={"warmup": lead // HOURS, "phy": phy.model_copy(update={"name": low.name or [daily]})},
             observations={"max_gap": config.observations.max_gap // HOURS},
@@ -171,27 +169,15 @@ class MtsHydroLoader(BaseLoader):
 
     def _spare_gauges(self) -> tuple[np.ndarray, list[str]]:
         """Return which gauges are held out, and the units that drain to no other gauge: training does not see them."""
-        test, gauges = self.config.test, list(self.network.gauges)
+        test = self.config.test
         if test.type == "spatial":
             raise ConfigError(
                 "a fold of a spatial test is a group of sites, and here sites are units of a river network",
                 where="test.type",
                 hint="list the gauges to hold out in test.holdout_sites",
             )
-        if not test.holdout_sites:
-            return np.zeros(len(gauges), dtype=bool), []
-        held = mark_holdout(gauges, test.holdout_sites, self.config.seed or 0)
-        seen = self.network.reach()[~held].any(axis=0)
-        return held, [unit for unit, known in zip(self.network.units, seen, strict=True) if not known]
-
-
-def _changed(config: Config, **updates: Any) -> Config:
-    """Return the configuration with some keys changed, those of a block by a mapping."""
-    blocks = {
-        key: getattr(config, key).model_copy(update=value) if isinstance(value, dict) else value
-        for key, value in updates.items()
-    }
-    return config.model_copy(update=blocks)
+        held, unseen = self.network.hold_out(test.holdout_sites, self.config.seed or 0)
+        return held, unseen if held.any() else []
 
 
 def _below(folder: str | None) -> str | None:

@@ -119,13 +119,24 @@ class SiteData:
         unit = self._store_unit(name)
         return convert_variable(values, name, unit, self.units[name], where=self.where) if unit else values
 
-    def target(self, name: str, window: slice, columns: np.ndarray) -> np.ndarray:
-        """Return a target [T, B] float32; NaN where nothing was observed. Flow is a depth of water per time."""
+    def target(self, name: str, window: slice, columns: np.ndarray, area: np.ndarray | None = None) -> np.ndarray:
+        """Return a target [T, B] float32; NaN where nothing was observed. Flow is a depth of water per time.
+
+        Parameters
+        ----------
+        name, window, columns
+            As for `forcing`.
+        area
+            Over which a discharge is spread, km² [B]; the sites' own if absent.
+        """
         values = mask_target(self._read(name, window, columns))
         unit = self._target_unit(name)
         if not unit:
             return values
-        area = self.area(columns) if self.was_discharge(name) else None
+        if not self.was_discharge(name):
+            area = None
+        elif area is None:
+            area = self.area(columns)
         return convert_variable(values, name, unit, self.units[name], area, self.where)
 
     def blocks(self, name: str, columns: np.ndarray) -> tuple[int, list[np.ndarray]]:

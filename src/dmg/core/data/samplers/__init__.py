@@ -2,6 +2,7 @@
 
 from dmg.core.data.samplers.base import BaseSampler
 from dmg.core.data.samplers.hydro_sampler import HydroSampler
+from dmg.core.data.samplers.ms_hydro_sampler import MsHydroSampler
 from dmg.core.data.samplers.mts_hydro_sampler import MtsHydroSampler
 
-__all__ = ["BaseSampler", "HydroSampler", "MtsHydroSampler"]
+__all__ = ["BaseSampler", "HydroSampler", "MsHydroSampler", "MtsHydroSampler"]

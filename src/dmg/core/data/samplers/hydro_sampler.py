@@ -74,13 +74,7 @@ class HydroSampler(BaseSampler):
         DataError
             If the record is not longer than the warm-up, or no window with an observation is found.
         """
-        rho = min(self.rho, nt - self.warmup)
-        if rho < 1:
-            raise DataError(
-                f"the training data have {nt} time steps, the warm-up alone takes {self.warmup}",
-                where="model.warmup",
-                hint="lengthen the training period or shorten model.warmup",
-            )
+        rho = self._length(nt)
         sites, starts, target = self._draw(dataset, ngrid_train, nt, rho)
         return self._gather(dataset, sites, starts, target, rho).to(self.device)
 
@@ -107,6 +101,16 @@ class HydroSampler(BaseSampler):
             raise RunError(
                 f"not the state of a HydroSampler: {error!r}", hint="use the checkpoint of this run"
             ) from error
+
+    def _length(self, nt: int) -> int:
+        """Return how many steps of a window are scored in a record of ``nt`` steps."""
+        if nt <= self.warmup:
+            raise DataError(
+                f"the training data have {nt} time steps, the warm-up alone takes {self.warmup}",
+                where="model.warmup",
+                hint="lengthen the training period or shorten model.warmup",
+            )
+        return min(self.rho, nt - self.warmup)
 
     def _draw(
         self, dataset: Mapping[str, Any], n_sites: int, n_t: int, rho: int
