@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
 
-from dmg.errors import DataError
+from dmg.engine import fused_forest
+from dmg.errors import ConfigError, DataError
 from dmg.testing import LAWS
 from hydrodl2.routing import MuskingumCunge, MuskingumCungeReach, RiverNetwork
+from tests.forests import forests
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "routing"
 NAMES = ("n", "q_spatial", "p_spatial")
@@ -32,52 +35,73 @@ def random_tree(n, seed=0):
 def river(n=30, seed=0, **options):
     """Return a router of a random network, its parameters and its lateral inflow, in float64."""
     network, rng = random_tree(n, seed)
-    router = MuskingumCunge(
-        network, rng.uniform(1500, 9000, n), 10 ** rng.uniform(-3, -2, n), **({"substeps": 24, "block": 3} | options)
-    )
+    router = MuskingumCunge(network, rng.uniform(1500, 9000, n), 10 ** rng.uniform(-3, -2, n), **options)
     bounds = {p.name: (p.low, p.high) for p in MuskingumCungeReach.parameter_table}
     parameters = {name: torch.from_numpy(rng.uniform(*bounds[name], n)) for name in NAMES}
     return router, parameters, torch.from_numpy(rng.gamma(1.0, 0.5, (8, n)))
 
 
+def gradients(router, parameters, lateral, **options):
+    """Return discharge, final state and the gradient of a sum of both, for a hot start."""
+    values = [t.clone().requires_grad_() for t in (lateral, *parameters.values())]
+    routed, end = router(values[0], dict(zip(NAMES, values[1:], strict=True)), **options)
+    return [routed, end, *torch.autograd.grad(routed.square().sum() + end.sin().sum(), values)]
+
+
+def assert_near(found, expected, tolerance):
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance * float(b.detach().abs().max()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("case", ["N5_T48", "N60_T120"])
-def test_reference_vectors(case, engine):
+def test_reference_vectors(case, engine, dtype):
     path = GOLDEN / f"routing_ddr_{case}.npz"
     if not path.exists():
         pytest.skip("needs ../shared/golden/routing")
-    golden = np.load(path)
+    golden = {name: torch.from_numpy(values) for name, values in np.load(path).items()}
     network = RiverNetwork(golden["parent"])
-    router = MuskingumCunge(network, golden["length"], golden["slope"], golden["x"], substeps=1, block=7, engine=engine)
-    unit = {k: torch.tensor(golden[f"u_{k}"], dtype=torch.float64, requires_grad=True) for k in ("n", "q", "p")}
+    router = MuskingumCunge(
+        network, golden["length"], golden["slope"], golden["x"], substeps=1, block=50, engine=engine
+    )
+    unit = {k: golden[f"u_{k}"].to(dtype).requires_grad_() for k in ("n", "q", "p")}
     parameters = {
         "n": 0.015 + unit["n"] * (0.25 - 0.015),
         "q_spatial": unit["q"],
         "p_spatial": torch.exp(np.log(1.0 + 1e-6) + unit["p"] * (np.log(200.0) - np.log(1.0 + 1e-6))),
     }
-    lateral = torch.tensor(golden["q_lat"], requires_grad=True)
+    lateral = golden["q_lat"].to(dtype).requires_grad_()
     # There, the first value is the hot start and the lateral inflow of a step acts at its end.
     start = router.hot_start(lateral[0])
-    torch.testing.assert_close(start, torch.tensor(golden["Q"][:, 0]).double(), rtol=5e-5, atol=0)
     routed, _ = router(lateral[:-1], parameters, start)
-    torch.testing.assert_close(routed.T, torch.tensor(golden["Q"][:, 1:]).double(), rtol=5e-5, atol=1e-6)
-    loss = (routed.T * torch.tensor(golden["w"][:, 1:])).sum()
-    loss.backward()
-    for k in unit:
-        expected = torch.tensor(golden[f"dL_du_{k}"]).double()
-        torch.testing.assert_close(unit[k].grad, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
-    # The published gradient goes through the hot start too; that of every later inflow is the same.
-    expected = torch.tensor(golden["dL_dqlat"])[1:].double()
-    torch.testing.assert_close(lateral.grad[1:], expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+    discharge = torch.cat([start[None], routed]).T
+    torch.testing.assert_close(discharge, golden["Q"].to(dtype), rtol=5e-5, atol=1e-6)
+    (discharge * golden["w"]).sum().backward()
+    expected = [golden[f"dL_du_{k}"].to(dtype) for k in unit] + [golden["dL_dqlat"].to(dtype)]
+    for values, wanted in zip([*unit.values(), lateral], expected, strict=True):
+        torch.testing.assert_close(values.grad, wanted, rtol=0, atol=1e-4 * float(wanted.abs().max()))
 
 
-def test_result_does_not_depend_on_the_block():
-    router, parameters, lateral = river()
-    whole, end = router(lateral, parameters)
-    router.block = 8
-    once, same = router(lateral, parameters)
-    torch.testing.assert_close(once, whole, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(same, end, rtol=1e-12, atol=1e-12)
+@pytest.mark.parametrize("every_substep", [False, True])
+def test_result_depends_neither_on_segments_nor_on_threads(every_substep, monkeypatch):
+    case = river(200)
+    whole = gradients(*case, every_substep=every_substep)
+    monkeypatch.setattr(fused_forest, "TAPE_BYTES", 0)  # a day is a segment
+    by_day = gradients(*case, every_substep=every_substep)
+    monkeypatch.setattr(fused_forest, "threads_for", lambda forest: 3)
+    by_thread = gradients(*case, every_substep=every_substep)
+    for day, thread in zip(by_day, by_thread, strict=True):
+        assert torch.equal(day, thread)
+    assert torch.equal(by_day[0], whole[0])
+    assert_near(by_day, whole, 1e-12)  # the gradient of a parameter is summed by segment
+
+
+def test_blocks_of_the_wave_front_make_no_difference():
+    case = river(engine="eager", block=8)
+    whole = gradients(*case)
+    case[0].block = 3
+    assert_near(gradients(*case), whole, 1e-12)
 
 
 def test_run_is_split_at_will():
@@ -107,7 +131,7 @@ def test_steady_inflow_stays_steady():
 
 @pytest.mark.parametrize("every_substep", [False, True])
 def test_gradients_are_exact(every_substep):
-    router, parameters, lateral = river(6, substeps=3, block=2)
+    router, parameters, lateral = river(6, substeps=3)
     start = router.hot_start(lateral[0])
 
     def routed(lateral, start, *values):
@@ -117,16 +141,49 @@ def test_gradients_are_exact(every_substep):
     assert torch.autograd.gradcheck(routed, tuple(t.clone().requires_grad_() for t in inputs), atol=1e-6, rtol=1e-4)
 
 
-def test_engines_and_wave_front_agree():
-    found = {}
-    for way in ({"engine": "eager"}, {"engine": "fused"}, {"method": "wavefront"}):
-        router, parameters, lateral = river(**way)
-        values = [t.clone().requires_grad_() for t in (lateral, *parameters.values())]
-        routed, _ = router(values[0], dict(zip(NAMES, values[1:], strict=True)))
-        found[str(way)] = [routed, *torch.autograd.grad(routed.square().sum(), values)]
-    for eager, *others in zip(*found.values(), strict=True):
-        for other in others:
-            torch.testing.assert_close(other, eager, rtol=1e-9, atol=1e-9 * float(eager.detach().abs().max()))
+@pytest.mark.parametrize("every_substep", [False, True])
+def test_kernel_and_wave_front_agree(every_substep):
+    found = [gradients(*river(engine=engine), every_substep=every_substep) for engine in ENGINES]
+    assert_near(found[1], found[0], 1e-9)
+
+
+@given(forests())
+@settings(max_examples=15, deadline=None)
+def test_kernel_and_wave_front_agree_on_networks_of_every_shape(downstream):
+    rng, n = np.random.default_rng(len(downstream)), len(downstream)
+    length, slope = rng.uniform(1500, 9000, n), 10 ** rng.uniform(-3, -2, n)
+    values = {name: torch.full((n,), v, dtype=torch.float64) for name, v in zip(NAMES, (0.05, 0.4, 20.0), strict=True)}
+    lateral = torch.from_numpy(rng.gamma(1.0, 0.5, (2, n)))
+    routed = [
+        MuskingumCunge(RiverNetwork(downstream), length, slope, substeps=4, engine=engine)(lateral, values)[0]
+        for engine in ENGINES
+    ]
+    torch.testing.assert_close(routed[1], routed[0], rtol=1e-10, atol=1e-10)
+
+
+def test_what_leaves_the_method_is_counted():
+    for engine in ENGINES:
+        router, parameters, lateral = river(engine=engine)
+        lateral[:, 3] = 0.0
+        found = router.diagnose(lateral, parameters)
+        assert 0.0 < float(found["negative"].mean()) < 1.0
+        assert float(found["added"][3]) >= 1e-4 - 1e-12  # the least lateral inflow
+        dry = router.diagnose(torch.zeros_like(lateral), parameters, torch.full((30,), 1e-4, dtype=torch.float64))
+        assert float(dry["added"].min()) >= 1e-4 - 1e-12
+    # A wave that enters a long dry reach gives a dip below zero at first.
+    lone = MuskingumCunge(RiverNetwork([1, -1]), [3e4, 3e4], [1e-3, 1e-3], substeps=1)
+    values = {name: torch.full((2,), v, dtype=torch.float64) for name, v in zip(NAMES, (0.05, 0.4, 20.0), strict=True)}
+    flood = torch.full((6, 2), 1e-4, dtype=torch.float64)
+    flood[2:, 0] = 500.0
+    assert float(lone.diagnose(flood, values)["clamped"][1]) > 0.0
+
+
+def test_parameters_between_their_bounds():
+    router, *_ = river()
+    found = router.parameters_at(torch.tensor([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.5, 0.5, 0.5]], dtype=torch.float64))
+    expected = {"n": [0.015, 0.25, 0.1325], "q_spatial": [0.0, 1.0, 0.5], "p_spatial": [1.0, 200.0, 200.0**0.5]}
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], torch.tensor(values, dtype=torch.float64))
 
 
 def test_order_of_the_reaches_does_not_matter():
@@ -156,7 +213,7 @@ def test_water_is_kept_where_no_coefficient_is_negative():
     A great one does not: coefficients that follow the discharge conserve volume to first order only.
     """
     n = 6
-    options = {"nonnegative": True, "substeps": 1, "block": 50}
+    options = {"nonnegative": True, "substeps": 1}
     router = MuskingumCunge(RiverNetwork([1, 2, 3, 4, 5, -1]), [4000.0] * n, [2e-3] * n, **options)
     values = {name: torch.full((n,), v, dtype=torch.float64) for name, v in zip(NAMES, (0.05, 0.4, 20.0), strict=True)}
     lateral = torch.ones(600, n, dtype=torch.float64)
@@ -190,3 +247,7 @@ def test_wrong_shapes_and_lengths_are_named():
     router, parameters, lateral = river()
     with pytest.raises(DataError, match="the network 30 reaches"):
         router(lateral[:, :-1], parameters)
+    with pytest.raises(ConfigError, match="unknown engine 'fusd'"):
+        river(engine="fusd")
+    with pytest.raises(ConfigError, match="cannot be run fused: there is no kernel for torch"):
+        river(engine="fused")[0](lateral.half(), parameters)

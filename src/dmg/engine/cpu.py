@@ -52,7 +52,7 @@ class CpuFunction:
 
     def source(self) -> str:
         """Return the text of the module that has the function, before LLVM optimises it."""
-        writer = KernelWriter(self.kernel, self.geometry, REALS[self.dtype], "avx512f" in _host_features())
+        writer = KernelWriter(self.kernel, self.geometry, REALS[self.dtype], host_has("avx512f"))
         if self.wanted is None:
             return writer.module([write_forward(writer, self.keep)])
         return writer.module([write_adjoint(writer, self.wanted, self.keep)])
@@ -137,6 +137,11 @@ def _machine() -> llvm.TargetMachine:
 @cache
 def _host_features() -> frozenset[str]:
     return frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
+
+
+def host_has(feature: str) -> bool:
+    """Return whether the processor at hand has a feature."""
+    return feature in _host_features()
 
 
 def target() -> tuple[str, ...]:

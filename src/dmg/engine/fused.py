@@ -83,11 +83,11 @@ class Plan:
         return self._adjoints[key]
 
 
-class _Plans(dict[tuple[Any, ...], Plan]):
+class Plans(dict[tuple[Any, ...], Plan]):
     """The plans of a model; compiled code is not copied with it, a copy makes its own."""
 
-    def __reduce__(self) -> tuple[type[_Plans], tuple[()]]:
-        return _Plans, ()
+    def __reduce__(self) -> tuple[type[Plans], tuple[()]]:
+        return Plans, ()
 
 
 def plan_for(
@@ -100,7 +100,7 @@ def plan_for(
     device: str,
 ) -> Plan:
     """Return the plan of a model, made once; numbers that the step reads from the model are part of the key."""
-    plans = model.__dict__.setdefault("_plans", _Plans())
+    plans = model.__dict__.setdefault("_plans", Plans())
     key = (layout, fluxes, weighted, components, dtype, device, settings_of(model))
     plan = plans.get(key)
     if plan is None:

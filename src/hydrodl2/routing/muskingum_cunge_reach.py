@@ -56,7 +56,11 @@ class MuskingumCungeReach(ProcessModel):
         Flux("outflow", "m3 s-1", "discharge before it is kept above the minimum"),
         Flux("discharge_kept", "m3 s-1", "discharge at the end of the step"),
         Flux("negative", "-", "whether a coefficient is negative", diagnostic=True),
+        Flux("clamped", "-", "whether discharge was below the minimum", diagnostic=True),
+        Flux("added", "m3 s-1", "what keeping discharge and lateral inflow above the minimum adds", diagnostic=True),
     )
+    #: What a forcing is the sum of over the reaches upstream: a flux of the same step, or a state before it.
+    above: ClassVar = (("inflow", "outflow"), ("inflow_before", "discharge"))
     link: ClassVar = "identity"
 
     def __init__(
@@ -85,9 +89,15 @@ class MuskingumCungeReach(ProcessModel):
         lateral = torch.clamp(x.lateral, min=MINIMUM_DISCHARGE)
         outflow = c1 * x.inflow + c2 * x.inflow_before + c3 * s.discharge + (2.0 * dt / denominator) * lateral
         kept = torch.clamp(outflow, min=MINIMUM_DISCHARGE)
-        below = torch.minimum(c1, c3) < -1e-6  # by more than rounding
-        negative = torch.where(below, torch.ones_like(c1), torch.zeros_like(c1))
-        return {"discharge": kept}, {"outflow": outflow, "discharge_kept": kept, "negative": negative}
+        one, zero = torch.ones_like(c1), torch.zeros_like(c1)
+        fluxes = {
+            "outflow": outflow,
+            "discharge_kept": kept,
+            "negative": torch.where(torch.minimum(c1, c3) < -1e-6, one, zero),  # by more than rounding
+            "clamped": torch.where(outflow < MINIMUM_DISCHARGE, one, zero),
+            "added": kept - outflow + (lateral - x.lateral),
+        }
+        return {"discharge": kept}, fluxes
 
 
 def celerity(discharge: Tensor, roughness: Tensor, exponent: Tensor, width: Tensor, slope: Tensor) -> Tensor:
