@@ -105,6 +105,12 @@ class State:
         Length of a vector state, 1 for a scalar.
     description
         What it is.
+    algebraic
+        The state has no memory: at every step it is what makes its own entry of the ``tendency`` zero, and the search
+        for it starts from ``initial``.
+    bounds
+        Of an algebraic state that is the only state: where to look for it. Its entry of the tendency is positive at
+        the lower bound and negative at the upper one, so that bisection finds what Newton's method does not.
     """
 
     name: str
@@ -112,6 +118,20 @@ class State:
     initial: float | str = 0.0
     size: int = 1
     description: str = ""
+    algebraic: bool = False
+    bounds: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.algebraic and isinstance(self.initial, str):
+            raise StepError(
+                f"the algebraic state '{self.name}' starts from a parameter",
+                hint="give a number; scale the unknown by what its first guess depends on",
+            )
+        if self.bounds and not (self.algebraic and self.size == 1 and self.bounds[0] < self.bounds[1]):
+            raise StepError(
+                f"the state '{self.name}' cannot have the bounds {self.bounds}",
+                hint="bounds are those of an algebraic state of size 1, the lower one first",
+            )
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ def scheme(model: nn.Module) -> str:
     """Return how a model goes from one state to the next, with its time step."""
     if not isinstance(model, ProcessModel):
         return "of several models"
+    if all(state.algebraic for state in model.states):
+        return "pointwise, solved by Newton's method" if model.implicit else "pointwise"
     hours = round(model.dt * 24, 6)
     length = "1 day" if hours == 24 else f"{hours:g} h"
     kind = "implicit (backward Euler)" if getattr(model, "implicit", False) else "explicit"
@@ -89,7 +91,7 @@ def _section(model: ProcessModel, measured: Mapping[str, Any] | None) -> str:
             ", ".join(f"`{n}`" for n in names)
             for names in (model.ledger.sources, model.ledger.sinks, model.ledger.stores)
         )
-        facts.append(f"Budget: {sources} − {sinks} = change of {stores}; closure {_closure(model, measured or {})}.")
+        facts.append(f"Budget: {sources} − {sinks} = {f"change of {stores}" if stores else "0"}; closure {_closure(model, measured or {})}.")
     if measured:
         times = "; ".join(f"{engine} {_times(measured, engine)}" for engine in measured["engines"])
         facts.append(f"Time in ns, forward / adjoint: {times} ({measured['machine']}, {measured['date']}).")
@@ -122,7 +124,10 @@ def _optional(default: float | None) -> str:
 def _closure(model: ProcessModel, measured: Mapping[str, Any]) -> str:
     if model.ledger is None:
         return "no budget"
-    unit = next(state.unit for state in model.states if state.name in model.ledger.stores)
+    units = [state.unit for state in model.states if state.name in model.ledger.stores]
+    # Without stores the terms themselves balance, per step.
+    units += [f.unit for f in (*model.forcings, *model.fluxes) if f.name in model.ledger.sources]
+    unit = units[0]
     return f"{measured['closure']:.0e} {unit}" if measured else "not measured"
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from dmg.engine import newton
+from dmg.engine.declare import State
 from dmg.engine.graph import Graph
-from dmg.engine.implicit import UNCONVERGED
+from dmg.engine.implicit import UNCONVERGED, algebraic_entries, method_for
 from dmg.engine.linear_graph import copy_linear, solve
 from dmg.engine.trace import SymbolicMemory
 
@@ -36,12 +37,16 @@ class Solver:
         Start and turn of the outer loop.
     first_iterate, turn
         Start and turn of the inner loop.
+    attempts, turns
+        Greatest numbers of turns of the two.
     """
 
     first_attempt: Graph
     first_iterate: Graph
     turn: Graph
     judge: Graph
+    attempts: int
+    turns: int
 
     @property
     def graphs(self) -> tuple[Graph, ...]:
@@ -55,47 +60,56 @@ def solution_names(states: Sequence[str]) -> dict[str, str]:
     return found | {f"n:{UNCONVERGED.name}": "attempt:failed"}
 
 
-def build_solver(traced: Graph, states: Sequence[str], dt: float, dtype: torch.dtype, physical: Physical) -> Solver:
-    """Return the graphs that solve a step of a traced tendency; ``states`` names the entries of the states."""
+def build_solver(traced: Graph, declared: Sequence[State], dt: float, dtype: torch.dtype, physical: Physical) -> Solver:
+    """Return the graphs that solve a step of a traced tendency."""
     graphs = {name: Graph() for name in ("first_attempt", "first_iterate", "turn", "judge")}
+    states, algebraic, method = entry_names(declared), algebraic_entries(declared), method_for(declared)
     count = len(states)
+    guess = [s.initial for s in declared for _ in range(s.size)]
+    kind = type(method.first_iterate(newton.first_attempt(torch.zeros(count, 1))))
 
     def old(g: Graph) -> np.ndarray:
-        return np.array([[g.input(f"s:{n}")] for n in states])
+        start = zip(states, algebraic, guess, strict=True)
+        return np.array([[g.constant(first) if fixed else g.input(f"s:{n}")] for n, fixed, first in start])
 
     g = graphs["first_attempt"]
-    _set_registers(g, _inline(g, newton.first_attempt, old(g)))
+    _set_registers(g, _inline(g, method.first_attempt, old(g)))
     g = graphs["first_iterate"]
-    _set_registers(g, _inline(g, newton.first_iterate, _registers(g, newton.Attempt, count)))
+    _set_registers(g, _inline(g, method.first_iterate, _registers(g, newton.Attempt, count)))
     g = graphs["judge"]
-    attempt, iterate = _registers(g, newton.Attempt, count), _registers(g, newton.Iterate, count)
-    _set_registers(g, _inline(g, newton.judge, attempt, iterate, old(g)))
+    attempt, iterate = _registers(g, newton.Attempt, count), _registers(g, kind, count)
+    _set_registers(g, _inline(g, method.judge, attempt, iterate, old(g)))
 
     g = graphs["turn"]
-    attempt, iterate = _registers(g, newton.Attempt, count), _registers(g, newton.Iterate, count)
-    stores = _inline(g, newton.trial, iterate)
+    attempt, iterate = _registers(g, newton.Attempt, count), _registers(g, kind, count)
+    stores = _inline(g, method.trial, iterate)
     here = {f"s:{n}": int(stores[i, 0]) for i, n in enumerate(states)} | physical(g)
     rates = copy_linear(g, traced.prune([f"s:{n}" for n in states]), here)
     span = g.add("mul", int(attempt.share[0]), g.constant(dt))
     packed = np.array([[rates[f"s:{n}"]] for n in states])
-    lacking = _inline(g, newton.residual, stores, attempt.base, packed, np.array([span]))
-    matrix = _matrix(g, traced, states, here, span)
+    fixed = torch.tensor(algebraic)[:, None]
+    lacking = _inline(g, lambda *a: newton.residual(*a, fixed), stores, attempt.base, packed, np.array([span]))
+    matrix = _matrix(g, traced, states, algebraic, here, span)
     found = solve(g, matrix, [int(node) for node in lacking[:, 0]])
     correction = np.array([[node] for node in found])
     tolerance = newton.TOLERANCE[dtype]
-    _set_registers(g, _inline(g, lambda *a: newton.turn(*a, tolerance), iterate, stores, lacking, correction))
-    return Solver(**{name: graph.prune() for name, graph in graphs.items()})
+    _set_registers(g, _inline(g, lambda *a: method.turn(*a, tolerance), iterate, stores, lacking, correction))
+    return Solver(
+        **{name: graph.prune() for name, graph in graphs.items()}, attempts=method.ATTEMPTS, turns=method.TURNS
+    )
 
 
-def gradient_graph(traced: Graph, states: Sequence[str], fluxes: Sequence[str], dt: float) -> Graph:
+def gradient_graph(traced: Graph, declared: Sequence[State], fluxes: Sequence[str], dt: float) -> Graph:
     """Return the graph of a step whose solution is known, with inputs ``n:`` and otherwise those of `trace_step`.
 
     ``fluxes`` may also be states, as series of their new values.
 
     With cotangents v of the new state, those of the fluxes included, and A = I - dt df/dS at the solution, the
-    gradient of the old state is u = A^-T v, and of everything else that of the fluxes and dt u of the rates.
+    gradient of the old state is u = A^-T v, and of everything else that of the fluxes and dt u of the rates. The row
+    of an algebraic state has no 1, and its old value no gradient.
     """
     g = Graph()
+    states, algebraic = entry_names(declared), algebraic_entries(declared)
     series = {n: [e for e in states if n in (e, e.rpartition(".")[0])] for n in fluxes}
     own = [n for n in fluxes if n != UNCONVERGED.name and not series[n]]
     here: dict[str, int | None] = {f"s:{n}": g.input(f"n:{n}") for n in states}
@@ -114,20 +128,30 @@ def gradient_graph(traced: Graph, states: Sequence[str], fluxes: Sequence[str], 
     of_fluxes = copy_linear(g, traced.prune([f"d:s:{n}" for n in states]), here | none)
     more = {n: of_fluxes[f"d:s:{n}"] for n in states}
     cotangents = [given[n] if more[n] is None else g.add("add", given[n], more[n]) for n in states]
-    matrix = _matrix(g, traced, states, here, g.constant(dt))
+    matrix = _matrix(g, traced, states, algebraic, here, g.constant(dt))
     found = solve(g, {(j, i): node for (i, j), node in matrix.items()}, cotangents)
     weights = {f"c:s:{n}": g.add("mul", found[i], g.constant(dt)) for i, n in enumerate(states)}
     others = [n for n in traced.outputs if n.startswith("d:") and not n.startswith("d:s:")]
     gradients = copy_linear(g, traced.prune(others), here | weights)
-    g.outputs |= {f"d:s:{n}": found[i] for i, n in enumerate(states)}
+    g.outputs |= {f"d:s:{n}": g.constant(0.0) if algebraic[i] else found[i] for i, n in enumerate(states)}
     g.outputs |= {n: g.constant(0.0) if node is None else node for n, node in gradients.items()}
     return g
 
 
+def entry_names(states: Sequence[State]) -> list[str]:
+    """Return the names of the entries of the states, as a trace has them."""
+    return [s.name if s.size == 1 else f"{s.name}.{i}" for s in states for i in range(s.size)]
+
+
 def _matrix(
-    g: Graph, traced: Graph, states: Sequence[str], here: Mapping[str, int | None], span: int
+    g: Graph,
+    traced: Graph,
+    states: Sequence[str],
+    algebraic: Sequence[bool],
+    here: Mapping[str, int | None],
+    span: int,
 ) -> dict[tuple[int, int], int]:
-    """Write I - span * df/dS at the states ``here``."""
+    """Write I - span * df/dS at the states ``here``, without the 1 in algebraic rows."""
     backward = traced.prune([f"d:s:{n}" for n in states])
     matrix = {}
     for i, row in enumerate(states):
@@ -135,7 +159,7 @@ def _matrix(
         seeds = {n: None for n in backward.inputs if n.startswith("c:")} | {f"c:s:{row}": g.constant(1.0)}
         slopes = copy_linear(g, backward, {**here, **seeds})
         for j, column in enumerate(states):
-            slope, unit = slopes[f"d:s:{column}"], g.constant(1.0 if i == j else 0.0)
+            slope, unit = slopes[f"d:s:{column}"], g.constant(1.0 if i == j and not algebraic[i] else 0.0)
             if slope is not None and g.nodes[slope].value != 0.0:
                 matrix[i, j] = g.add("sub", unit, g.add("mul", span, slope))
             elif i == j:

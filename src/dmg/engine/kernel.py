@@ -137,9 +137,9 @@ def build_kernel(
 
     solver = None
     if model.implicit:
-        solver = build_solver(traced, states, model.dt, dtype, physical)
+        solver = build_solver(traced, model.states, model.dt, dtype, physical)
         solver = replace(solver, turn=_share_powers(solver.turn))
-        traced = gradient_graph(traced, states, fluxes, model.dt)
+        traced = gradient_graph(traced, model.states, fluxes, model.dt)
     weights = {f"c:f:{n}": graph.add("mul", graph.input(f"c:f:{n}"), graph.input(f"w:{n}")) for n in weighted}
     moved = copy_into(graph, traced, physical(graph) | weights)
     for name, node in traced.outputs.items():

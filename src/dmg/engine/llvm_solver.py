@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from dmg.engine import newton
 from dmg.engine.implicit_graph import solution_names
 from dmg.engine.llvm_graph import write_graph
 
@@ -35,11 +34,11 @@ def write_solution(w: KernelWriter, known: Mapping[str, str]) -> dict[str, str]:
     def attempt(registers: dict[str, str]) -> dict[str, str]:
         here = {**known, **registers}
         start = write_graph(w, begin, here)
-        found = _repeat(w, start, "iterate:status", newton.TURNS, lambda now: write_graph(w, turn, here | now))
+        found = _repeat(w, start, "iterate:status", solver.turns, lambda now: write_graph(w, turn, here | now))
         return write_graph(w, judge, here | found)
 
     start = write_graph(w, first, known)
-    found = _repeat(w, start, "attempt:stage", newton.ATTEMPTS, attempt)
+    found = _repeat(w, start, "attempt:stage", solver.attempts, attempt)
     return {name: found[register] for name, register in solution_names(w.kernel.states).items()}
 
 

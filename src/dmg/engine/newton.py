@@ -95,9 +95,17 @@ def trial(iterate: Iterate) -> Tensor:
     return iterate.stores - iterate.damping * iterate.correction
 
 
-def residual(stores: Tensor, base: Tensor, rates: Tensor, span: Tensor | float) -> Tensor:
-    """Return what the equation of backward Euler over a span of time lacks, in units of the stores."""
-    return stores - base - span * rates
+def residual(
+    stores: Tensor, base: Tensor, rates: Tensor, span: Tensor | float, algebraic: Tensor | None = None
+) -> Tensor:
+    """Return what the equation of backward Euler over a span of time lacks, in units of the stores.
+
+    Where ``algebraic`` is true, the rates alone are to be zero.
+    """
+    gained = stores - base
+    if algebraic is not None:
+        gained = torch.where(algebraic, torch.zeros_like(gained), gained)
+    return gained - span * rates
 
 
 def turn(iterate: Iterate, stores: Tensor, residual: Tensor, correction: Tensor, tolerance: float) -> Iterate:

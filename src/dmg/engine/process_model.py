@@ -131,6 +131,16 @@ class ProcessModel(StandaloneCall, nn.Module):
         if self.implicit and not self.states:
             raise StepError(f"{name} has a tendency and no state", hint="declare the states whose rates it gives")
         for state in self.states:
+            if state.algebraic and not self.implicit:
+                raise StepError(
+                    f"the state '{state.name}' of {name} is algebraic, and {name} has no tendency",
+                    hint="write tendency(self, s, x, p), whose entry for it is to be zero",
+                )
+            if state.bounds and len(self.states) > 1:
+                raise StepError(
+                    f"the state '{state.name}' of {name} has bounds and is not the only state",
+                    hint="leave the bounds out: several states are found by Newton's method alone",
+                )
             if any(state.name == flux.name for flux in self.fluxes):
                 raise StepError(
                     f"{name} has a state and a flux of one name, '{state.name}'",
