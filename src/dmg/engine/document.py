@@ -91,7 +91,8 @@ def _section(model: ProcessModel, measured: Mapping[str, Any] | None) -> str:
             ", ".join(f"`{n}`" for n in names)
             for names in (model.ledger.sources, model.ledger.sinks, model.ledger.stores)
         )
-        facts.append(f"Budget: {sources} − {sinks} = {f"change of {stores}" if stores else "0"}; closure {_closure(model, measured or {})}.")
+        change = f"change of {stores}" if stores else "0"
+        facts.append(f"Budget: {sources} − {sinks} = {change}; closure {_closure(model, measured or {})}.")
     if measured:
         times = "; ".join(f"{engine} {_times(measured, engine)}" for engine in measured["engines"])
         facts.append(f"Time in ns, forward / adjoint: {times} ({measured['machine']}, {measured['date']}).")
