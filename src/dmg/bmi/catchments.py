@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dmg.bmi.derived_inputs import derive_series, known_attributes
 from dmg.core.data.vocabulary import known_unit
 from dmg.errors import ConfigError, DataError
 
@@ -60,7 +61,7 @@ def sites_dataset(run: Run, config: BmiConfig, series: xr.Dataset | None = None)
 
     ids = [c.id for c in config.catchments]
     trained = run.normalisation.about.get("units", {})
-    stores = [store for store in (_of(config.attributes, ids, "attributes"), series) if store is not None]
+    stores = [store for store in (attribute_store(config), series) if store is not None]
     variables: dict[str, Any] = {}
     for name in attribute_names(run):
         values, unit = np.full(len(ids), np.nan), trained.get(name) or known_unit(name) or "1"
@@ -96,7 +97,15 @@ def sites_dataset(run: Run, config: BmiConfig, series: xr.Dataset | None = None)
 def spin_up_dataset(run: Run, config: BmiConfig) -> xr.Dataset | None:
     """Return the forcings before the start with the attributes of the catchments; None without a spin-up."""
     series = _of(config.spin_up, [c.id for c in config.catchments], "spin_up")
-    return None if series is None else sites_dataset(run, config, series)
+    if series is None:
+        return None
+    attributes = known_attributes(config.catchments, attribute_store(config))
+    return sites_dataset(run, config, derive_series(series, config.derive, attributes))
+
+
+def attribute_store(config: BmiConfig) -> xr.Dataset | None:
+    """Return the attributes of the catchments in the file, in their order; None without one."""
+    return _of(config.attributes, [c.id for c in config.catchments], "attributes")
 
 
 def nodes_of(batch: Batch, members: int) -> Batch:

@@ -51,6 +51,20 @@ class Exchanged(Section):
         return {"variable": values} if isinstance(values, str) else values
 
 
+class Derived(Section):
+    """A forcing that is computed from what the host supplies."""
+
+    method: str = Field(description="Formula, by its name for `dmg data --derive`, such as pet_priestley_taylor.")
+    without: list[str] = Field(
+        [], description="Variables that the host does not supply, although hosts know them: the formula does without."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        return {"method": values} if isinstance(values, str) else values
+
+
 class BmiConfig(Section):
     """Everything that decides a component. Paths are relative to the file of the configuration."""
 
@@ -89,6 +103,9 @@ class BmiConfig(Section):
         "resume goes on with the time of the payload.",
     )
     inputs: list[Exchanged] = Field([], description="Inputs whose name or unit for the host is another.")
+    derive: dict[str, Derived] = Field(
+        {}, description="Forcings that the host does not supply, with the formula: {pet: pet_hargreaves}."
+    )
     outputs: list[Exchanged] = Field(
         [], description="Outputs to publish; empty for all those of the model that the vocabulary has a name for."
     )

@@ -6,12 +6,13 @@ import logging
 
 import numpy as np
 
-from dmg.bmi.catchments import input_units, model_step, nodes_of, sites_dataset, spin_up_dataset
+from dmg.bmi.catchments import attribute_store, input_units, model_step, nodes_of, sites_dataset, spin_up_dataset
 from dmg.bmi.config import BmiConfig
+from dmg.bmi.derived_inputs import DerivedInputs, known_attributes
 from dmg.bmi.exchange import input_links, output_links
 from dmg.bmi.shared_run import shared_run
 from dmg.bmi.stream import Stream, output_units
-from dmg.bmi.time_step import Aggregation, Disaggregation, Gathered, default_method, host_steps
+from dmg.bmi.time_step import Aggregation, Disaggregation, host_steps
 from dmg.bmi.variable import Variable
 from dmg.core.data.vocabulary import is_nonnegative
 from dmg.errors import DataError
@@ -38,13 +39,18 @@ class HostedModel:
     def __init__(self, config: BmiConfig) -> None:
         self.config = config
         self.run = run = shared_run(config.model, epoch=config.epoch, device=config.device, dtype=config.dtype)
-        seconds = float(model_step(run, config) / np.timedelta64(1, "s"))
+        step = model_step(run, config)
+        seconds = float(step / np.timedelta64(1, "s"))
         self.host_step = float(config.time_step_seconds or seconds)
         self.count = host_steps(self.host_step, seconds)
         self.nodes = len(config.catchments) * config.members
         areas = [c.area_km2 for c in config.catchments]
         self.area = None if None in areas else np.tile(np.array(areas, dtype=float), config.members)
-        self.inputs = input_links(config.inputs, input_units(run), seconds)
+        attributes = known_attributes(config.catchments, attribute_store(config), config.members)
+        self.forcings = DerivedInputs(
+            config.derive, input_units(run), attributes, config.inputs, count=self.count, step=step
+        )
+        self.inputs = input_links(config.inputs, self.forcings.supplied, seconds)
         units = output_units(run)
         self.outputs = output_links(config.outputs, units, self.host_step, self.area is not None)
         self.variables: dict[str, Variable] = {}
@@ -56,8 +62,7 @@ class HostedModel:
         states = {
             s.name for m in run.model.models.values() for s in getattr(getattr(m, "phy_model", None), "states", ())
         }
-        rules = {link.variable: Gathered(link.name, default_method(link.units)) for link in self.inputs}
-        self.gathering = Aggregation(rules, self.count, self.nodes)
+        self.gathering = Aggregation(self.forcings.rules(self.inputs), self.count, self.nodes)
         self.showing = Disaggregation(
             [n for n in shown if n not in states], self.count, self.nodes, stores=[n for n in shown if n in states]
         )
@@ -78,13 +83,18 @@ class HostedModel:
         try:
             if self.gathering.add(supplied):
                 gathered = self.gathering.take()
-                forcing = {link.variable: link(gathered[link.variable], self.area) for link in self.inputs}
+                forcing = self.forcings(gathered, self.inputs, self.area, self._step_begin())
                 self.showing.put(self.stream.step(forcing))
         except BaseException:
             self.gathering.restore(before)
             raise
         self._show(self.showing.next())
         self.steps += 1
+
+    def _step_begin(self) -> np.datetime64:
+        """Return when the model step began that the next step of the host completes."""
+        start = np.datetime64(self.config.start_time.replace("/", "-").replace(" ", "T"), "s")
+        return start + np.timedelta64(round((self.steps + 1 - self.count) * self.host_step), "s")
 
     def _start(self, outputs: list[str]) -> None:
         config, run = self.config, self.run

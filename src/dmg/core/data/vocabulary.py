@@ -31,6 +31,8 @@ class Vocabulary:
         label means, where that is a category of its own.
     nonnegative
         Variables that cannot be negative.
+    extremes
+        Variable that is an extreme of another within a step: name to that one and ``min`` or ``max``.
     cf_names
         CF standard names with their canonical units, by variable name; the first one is taken whose unit measures the
         same as that of the variable.
@@ -43,6 +45,7 @@ class Vocabulary:
     categories: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     nonnegative: frozenset[str] = frozenset()
     cf_names: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    extremes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     csdms_names: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
 
@@ -64,6 +67,11 @@ def category_numbers(name: str) -> Mapping[str, int] | None:
 def csdms_names(name: str) -> tuple[tuple[str, str], ...]:
     """Return the names and units under which another framework knows a variable; nothing if no vocabulary says."""
     return next((tuple(v.csdms_names[name]) for v in _all() if name in v.csdms_names), ())
+
+
+def extreme_of(name: str) -> tuple[str, str] | None:
+    """Return the variable of which one is the extreme within a step, and ``min`` or ``max``; None if it is none."""
+    return next((v.extremes[name] for v in _all() if name in v.extremes), None)
 
 
 def is_nonnegative(name: str) -> bool:
