@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmg.engine.forest import Forest
-from dmg.engine.fused_forest import Passing, run_forest
+from dmg.engine.fused_forest import run_forest
+from dmg.engine.llvm_forest import Passing
 from dmg.engine.pipeline import run_pipeline
 from dmg.errors import StepError
 from hydrodl2.models import Gr4j

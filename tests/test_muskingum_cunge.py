@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from dmg.engine import fused_forest
+from dmg.engine import forest_run
 from dmg.errors import ConfigError, DataError
 from dmg.testing import LAWS
 from hydrodl2.routing import MuskingumCunge, MuskingumCungeReach, RiverNetwork
@@ -87,9 +87,9 @@ def test_reference_vectors(case, engine, dtype):
 def test_result_depends_neither_on_segments_nor_on_threads(every_substep, monkeypatch):
     case = river(200)
     whole = gradients(*case, every_substep=every_substep)
-    monkeypatch.setattr(fused_forest, "TAPE_BYTES", 0)  # a day is a segment
+    monkeypatch.setattr(forest_run, "TAPE_BYTES", 0)  # a day is a segment
     by_day = gradients(*case, every_substep=every_substep)
-    monkeypatch.setattr(fused_forest, "threads_for", lambda forest: 3)
+    monkeypatch.setattr(forest_run, "threads_for", lambda forest: 3)
     by_thread = gradients(*case, every_substep=every_substep)
     for day, thread in zip(by_day, by_thread, strict=True):
         assert torch.equal(day, thread)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -71,8 +72,7 @@ class MuskingumCunge(nn.Module):
         if engine not in ENGINES:
             raise ConfigError(f"unknown engine '{engine}'", hint=did_you_mean(engine, ENGINES))
         self.network, self.substeps, self.engine, self.block = network, substeps, engine, block
-        self.reach = MuskingumCungeReach(dt=dt, nonnegative=nonnegative)
-        self._wave_front = WaveFront(network)
+        self.reach = _reach(float(dt), bool(nonnegative))
         self._forests: dict[torch.dtype, Any] = {}
         known = {"length": length, "slope": np.maximum(np.asarray(slope), minimum_slope), "weight": weight}
         for name, values in known.items():
@@ -81,6 +81,11 @@ class MuskingumCunge(nn.Module):
                 wrong = network.ids[int(np.flatnonzero(~(full > 0.0))[0])]
                 raise DataError(f"the {name} of reach {wrong} is not positive", hint="correct or leave out the reach")
             self.register_buffer(name, torch.from_numpy(full.copy()))
+
+    @cached_property
+    def wave_front(self) -> WaveFront:
+        """The reaches as a wave front."""
+        return WaveFront(self.network)
 
     def hot_start(self, lateral: Tensor) -> Tensor:
         """Return the discharge [N] at which inflow and outflow of every reach are equal for a lateral inflow [N]."""
@@ -120,7 +125,8 @@ class MuskingumCunge(nn.Module):
         parameters
             Manning's ``n``, ``q_spatial`` and ``p_spatial`` [N], in their units.
         state
-            Discharge [N] before the first step; the hot start of the first lateral inflow if absent.
+            Discharge [N] before the first step, not below the minimum; the hot start of the first lateral inflow if
+            absent.
         every_substep
             Return the discharge after every routing step, not its mean over each step of the lateral inflow.
 
@@ -162,14 +168,14 @@ class MuskingumCunge(nn.Module):
                 f"the lateral inflow has shape {tuple(lateral.shape)}, the network {len(self.network)} reaches",
                 hint="give [time, reach]",
             )
-        state = self.hot_start(lateral[0]) if state is None else state
+        state = self.hot_start(lateral[0]) if state is None else state.clamp(min=MINIMUM_DISCHARGE)
         attributes = {name: getattr(self, name).to(lateral) for name in ATTRIBUTES}
         reason = self._reason_against_fused(lateral)
         if self.engine == "fused" and reason:
             raise ConfigError(f"the network cannot be run fused: {reason}", hint="use engine: auto or eager")
         if self.engine != "eager" and not reason:
             return self._run_fused(lateral, parameters, attributes, state, fluxes, every_substep)
-        return self._wave_front.run(
+        return self.wave_front.run(
             self.reach, lateral, parameters, attributes, state, fluxes,
             substeps=self.substeps, block=self.block, every_substep=every_substep,
         )  # fmt: skip
@@ -191,8 +197,9 @@ class MuskingumCunge(nn.Module):
     ) -> tuple[dict[str, Tensor], Tensor]:
         # Imported here: an eager run needs no compiler.
         from dmg.engine.forest import Forest
-        from dmg.engine.fused_forest import Passing, run_forest
+        from dmg.engine.fused_forest import run_forest
         from dmg.engine.geometry import LANES
+        from dmg.engine.llvm_forest import Passing
 
         if lateral.dtype not in self._forests:
             self._forests[lateral.dtype] = Forest(self.network.downstream, LANES[lateral.dtype])
@@ -209,6 +216,12 @@ class MuskingumCunge(nn.Module):
             self.substeps,
         )
         return series, states["discharge"]
+
+
+@cache
+def _reach(dt: float, nonnegative: bool) -> MuskingumCungeReach:
+    """Return the reach that all networks share, so that it is traced once."""
+    return MuskingumCungeReach(dt=dt, nonnegative=nonnegative)
 
 
 class _Accumulate(torch.autograd.Function):
