@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from dmg.core.data.batch import Batch
     from dmg.trainers.run import Run
 
-_DAY = np.timedelta64(1, "D")
+_PLACES = {
+    "upstream_area_name": "km2",
+    "subbasin_area_name": "km2",
+    "area_name": "km2",
+    "elevation_name": "m",
+    "prcp_mean_name": "mm d-1",
+}
+"""Keys of ``observations`` that name an attribute, with the unit that it is asked for in."""
 
 
 def input_units(run: Run) -> dict[str, str]:
@@ -29,14 +36,15 @@ def input_units(run: Run) -> dict[str, str]:
     return {name: declared.get(name) or trained.get(name) or known_unit(name) or "1" for name in names}
 
 
-def attribute_names(run: Run) -> list[str]:
-    """Return the attributes that the models of a run read, and those that its data are scaled with."""
-    from dmg.conf.observations import GEOGRAPHY
-
+def attribute_units(run: Run) -> dict[str, str]:
+    """Return the attributes that the models of a run read, and those that its data are scaled with, with units."""
     block, data = run.config.model, run.config.observations
-    keys = (*GEOGRAPHY.values(), "area_name")
-    named = [name for key in keys if (name := getattr(data, key))]
-    return list(dict.fromkeys([*(block.phy.attributes if block.phy else ()), *block.nn.attributes, *named]))
+    declared = {a.name: a.unit for model in _processes(run) for a in model.attributes}
+    declared |= {name: unit for key, unit in _PLACES.items() if (name := getattr(data, key))}
+    trained = run.normalisation.about.get("units", {})
+    placed = [name for key in _PLACES if (name := getattr(data, key))]
+    names = dict.fromkeys([*(block.phy.attributes if block.phy else ()), *block.nn.attributes, *placed])
+    return {name: declared.get(name) or trained.get(name) or known_unit(name) or "1" for name in names}
 
 
 def sites_dataset(run: Run, config: BmiConfig, series: xr.Dataset | None = None) -> xr.Dataset:
@@ -60,11 +68,10 @@ def sites_dataset(run: Run, config: BmiConfig, series: xr.Dataset | None = None)
     import xarray as xr
 
     ids = [c.id for c in config.catchments]
-    trained = run.normalisation.about.get("units", {})
     stores = [store for store in (attribute_store(config), series) if store is not None]
     variables: dict[str, Any] = {}
-    for name in attribute_names(run):
-        values, unit = np.full(len(ids), np.nan), trained.get(name) or known_unit(name) or "1"
+    for name, read in attribute_units(run).items():
+        values, unit = np.full(len(ids), np.nan), read
         for store in stores:
             if name in store and store[name].dims == ("site",):
                 values, unit = store[name].values.astype(np.float64), store[name].attrs.get("units", unit)
@@ -77,7 +84,7 @@ def sites_dataset(run: Run, config: BmiConfig, series: xr.Dataset | None = None)
                 hint="give it in one place: the units may differ",
             )
         for i, value in inline.items():
-            values[i], unit = value, trained.get(name) or known_unit(name) or "1"
+            values[i], unit = value, read
         if missing := [c for c, value in zip(ids, values, strict=True) if not np.isfinite(value)]:
             raise ConfigError(
                 f"the model reads the attribute '{name}', which {len(missing)} catchments do not have: "

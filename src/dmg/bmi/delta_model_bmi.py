@@ -11,7 +11,7 @@ from bmipy import Bmi
 
 from dmg.bmi.config import read_bmi_config
 from dmg.bmi.hosted_model import HostedModel
-from dmg.bmi.variable import Variable
+from dmg.bmi.variable import NODES, Variable
 from dmg.errors import DataError, RunError, UnknownNameError, did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class DeltaModelBmi(Bmi):
 
     def get_var_grid(self, name: str) -> int:
         """Return the grid of a variable."""
-        return self._variable(name).grid
+        return self._placed(name).grid
 
     def get_var_type(self, name: str) -> str:
         """Return the numpy type of a variable."""
@@ -105,15 +105,15 @@ class DeltaModelBmi(Bmi):
 
     def get_var_itemsize(self, name: str) -> int:
         """Return the bytes of one value."""
-        return int(self._variable(name).values.itemsize)
+        return int(np.dtype(self._variable(name).dtype).itemsize)
 
     def get_var_nbytes(self, name: str) -> int:
         """Return the bytes of all values."""
-        return int(self._variable(name).values.nbytes)
+        return self.get_var_itemsize(name) * self._variable(name).size
 
     def get_var_location(self, name: str) -> str:
         """Return where on the grid a variable lives: at its nodes."""
-        self._variable(name)
+        self._placed(name)
         return "node"
 
     # Time
@@ -166,13 +166,7 @@ class DeltaModelBmi(Bmi):
         variable = self._settable(name)
         if variable is None:
             return
-        given = np.asarray(src).reshape(-1)
-        if given.size != variable.values.size:
-            raise DataError(
-                f"{given.size} values were given for '{name}', which has {variable.values.size}",
-                hint="one value for each node, flattened; nothing was changed",
-            )
-        variable.values[:] = given
+        variable.assign(np.asarray(src).reshape(-1))
 
     def set_value_at_indices(self, name: str, inds: np.ndarray, src: np.ndarray) -> None:
         """Copy values to some places of a variable."""
@@ -183,22 +177,28 @@ class DeltaModelBmi(Bmi):
         given = np.asarray(src).reshape(-1)
         if given.size != where.size:
             raise DataError(f"{given.size} values were given for {where.size} places of '{name}'")
-        variable.values[where] = given
+        if where.size and not (where.min() >= 0 and where.max() < variable.size):
+            raise DataError(f"'{name}' has {variable.size} values, the places go from {where.min()} to {where.max()}")
+        values = variable.values.copy()
+        values[where] = given
+        variable.assign(values)
 
     # Grids
 
     def get_grid_rank(self, grid: int) -> int:
         """Return the number of dimensions."""
-        return 0 if self.get_grid_type(grid) == "scalar" else 2
+        return {"scalar": 0, "unstructured": 2, "vector": 1}[self.get_grid_type(grid)]
 
     def get_grid_size(self, grid: int) -> int:
-        """Return the number of nodes."""
+        """Return the number of values."""
         self._grid(grid)
-        return int(self._running.nodes)
+        return int(self._running.grids[grid])
 
     def get_grid_type(self, grid: int) -> str:
-        """Return ``scalar`` for one node, else ``unstructured``."""
+        """Return ``scalar`` for one node, ``unstructured`` for several, ``vector`` for their components."""
         self._grid(grid)
+        if grid != NODES:
+            return "vector"
         return "scalar" if self._running.nodes == 1 else "unstructured"
 
     def get_grid_shape(self, grid: int, shape: np.ndarray) -> np.ndarray:
@@ -274,6 +274,12 @@ class DeltaModelBmi(Bmi):
             raise UnknownNameError(f"the component has no variable '{name}'", hint=did_you_mean(name, known))
         return known[name]
 
+    def _placed(self, name: str) -> Variable:
+        variable = self._variable(name)
+        if variable.grid < 0:
+            raise UnknownNameError(f"'{name}' is part of a protocol and lies on no grid")
+        return variable
+
     def _settable(self, name: str) -> Variable | None:
         known = self._running.variables
         if name not in known:
@@ -282,12 +288,13 @@ class DeltaModelBmi(Bmi):
         return known[name]
 
     def _grid(self, grid: int) -> None:
-        if grid != 0:
-            raise UnknownNameError(f"there is no grid {grid}", hint="the component has grid 0")
+        known = range(len(self._running.grids))
+        if grid not in known:
+            raise UnknownNameError(f"there is no grid {grid}", hint=f"there are grids {', '.join(map(str, known))}")
 
     def _coordinates(self, grid: int, key: str, out: np.ndarray) -> np.ndarray:
-        if self.get_grid_type(grid) == "scalar":
-            raise NotImplementedError("a scalar grid has no coordinates")
+        if self.get_grid_type(grid) != "unstructured":
+            raise NotImplementedError(f"a {self.get_grid_type(grid)} grid has no coordinates")
         config = self._running.config
         values: Any = [getattr(c, key) for c in config.catchments]
         out[:] = np.tile(np.array([np.nan if v is None else v for v in values], dtype=float), config.members)

@@ -50,6 +50,7 @@ def shared_run(path: str | Path, *, epoch: int = 0, device: str = "cpu", dtype: 
         if run is None:
             run = load_run(path, epoch=epoch, device=device)
             run.model.requires_grad_(False)
+            _ = run.digest  # of the weights as they were trained
             run.model.to(getattr(torch, dtype))
             _runs[key] = run
         return run

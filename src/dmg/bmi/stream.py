@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dmg.core.data.batch import Batch
+from dmg.engine import ModelState, ProcessModel
 from dmg.models.delta_models import DeltaState
 from dmg.models.multimodels import ENSEMBLE
 
@@ -50,6 +52,54 @@ class Stream:
         self.labels = [*handler.models, *([ENSEMBLE] if handler.ensemble is not None else [])]
         self.state: States = self.cold_state()
 
+    @property
+    def process(self) -> ProcessModel | None:
+        """The process model, if there is one only."""
+        models = [getattr(m, "phy_model", None) for m in self.run.model.models.values()]
+        return models[0] if len(models) == 1 and isinstance(models[0], ProcessModel) else None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether static parameters and stores are known."""
+        process, state = self.process, next(iter(self.state.values()))
+        return process is None or (state.static is not None and len(state.process.stores) == len(process.states))
+
+    def own(self, states: States) -> States:
+        """Return states in the precision and on the device of the models."""
+
+        def moved(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value.to(self.run.model.device, self.dtype)
+            return tuple(moved(v) for v in value) if isinstance(value, tuple | list) else value
+
+        return {
+            name: DeltaState(moved(s.network), moved(s.static), s.process.map(moved) if s.process else None)
+            for name, s in states.items()
+        }
+
+    @property
+    def has_constant_statics(self) -> bool:
+        """Whether static parameters follow from the site alone."""
+        (model, *_) = self.run.model.models.values()
+        return bool(getattr(model, "has_constant_statics", False) or hasattr(model.nn_model, "raw_parameters"))
+
+    def attribute(self, name: str) -> np.ndarray:
+        """Return an attribute of the nodes."""
+        key = next(key for key in ("c_nn", "c_phy") if name in self.batch.names[key])
+        return self.batch[key][:, self.batch.names[key].index(name)].double().cpu().numpy()
+
+    @torch.no_grad()
+    def set_attribute(self, name: str, values: np.ndarray) -> None:
+        """Replace an attribute of the nodes; static parameters that follow from attributes are computed again."""
+        norm = self.run.normalisation
+        for key, new in {"c_phy": values, "c_nn": values, "c_nn_norm": norm.apply(name, values)}.items():
+            if name in self.batch.names[key]:
+                column = self.batch[key][:, self.batch.names[key].index(name)]
+                column.copy_(torch.from_numpy(new))
+        if self.has_constant_statics:
+            self.state = {label: replace(state, static=None) for label, state in self.state.items()}
+            self.settle()
+
     def cold_state(self) -> States:
         """Return the state of a cold start: initial stores, an empty river, a network without memory."""
         found = {}
@@ -61,6 +111,31 @@ class Stream:
         if self.run.model.ensemble is not None:
             found[ENSEMBLE] = DeltaState()
         return found
+
+    @torch.no_grad()
+    def settle(self, forcing: Mapping[str, np.ndarray] | None = None) -> bool:
+        """Hold the static parameters that a first step gives, and fill the stores that start from a parameter.
+
+        Returns whether there was something to do: after a cold start only.
+
+        Parameters
+        ----------
+        forcing
+            Of that step; without it only parameters that need none are settled.
+        """
+        if self.is_settled:
+            return False
+        name, state = next(iter(self.state.items()))
+        process = self.process
+        if forcing is None and not self.has_constant_statics:
+            return False
+        if forcing is not None:
+            self._supply(forcing)
+        raw = self.run.model.models[name].raw_parameters(self.batch, (0,), state.network, state.static)[0][0]
+        stores = process.complete_stores(state.process.stores, raw, process.layout)
+        settled = ModelState(stores, state.process.routing)
+        self.state = {name: replace(state, static=raw.static, process=settled)}
+        return True
 
     @torch.no_grad()
     def step(self, forcing: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -76,12 +151,7 @@ class Stream:
         dict
             Name of an output to values [N], float64, in the units of the models.
         """
-        for key in ("x_phy", "x_nn"):
-            if key in self.batch:
-                self._fill(self.batch[key], [forcing[name] for name in self.batch.names[key]])
-        norm = self.run.normalisation
-        names = self.batch.names["x_nn_norm"]
-        self._fill(self.batch["x_nn_norm"], [norm.apply(name, forcing[name]) for name in names])
+        self._supply(forcing)
         return self._advance(self.batch)
 
     @torch.no_grad()
@@ -101,6 +171,15 @@ class Stream:
         first = min(max(warmup, 1), batch.n_times)
         found = self._advance(batch.select(times=slice(0, first)), static="last")
         return found if first == batch.n_times else self._advance(batch.select(times=slice(first, None)))
+
+    def _supply(self, forcing: Mapping[str, np.ndarray]) -> None:
+        """Write the forcing of a step into the batch."""
+        for key in ("x_phy", "x_nn"):
+            if key in self.batch:
+                self._fill(self.batch[key], [forcing[name] for name in self.batch.names[key]])
+        norm = self.run.normalisation
+        names = self.batch.names["x_nn_norm"]
+        self._fill(self.batch["x_nn_norm"], [norm.apply(name, forcing[name]) for name in names])
 
     def _advance(self, batch: Batch, static: str = "held") -> dict[str, np.ndarray]:
         handler = self.run.model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -150,6 +150,16 @@ class FullState:
 
     def save(self, path: str | Path) -> Path:
         """Write the state atomically as one safetensors file with a versioned header."""
+        about = {
+            "format": FORMAT,
+            "version": str(VERSION),
+            "fingerprint": json.dumps(self.fingerprint),
+            "weights": self.weights,
+        }
+        return write_tree(Path(path), self.tree(), about)
+
+    def tree(self) -> dict[str, Any]:
+        """Return the state but for its fingerprint as a tree of tensors, numbers and text."""
         models = {
             name: {
                 "network": state.network,
@@ -159,19 +169,35 @@ class FullState:
             }
             for name, state in self.models.items()
         }
-        tree = {
+        return {
             "time": str(self.time.astype("datetime64[s]")),
             "step": int(self.step / np.timedelta64(1, "s")),
             "sites": self.sites,
             "models": models,
         }
-        about = {
-            "format": FORMAT,
-            "version": str(VERSION),
-            "fingerprint": json.dumps(self.fingerprint),
-            "weights": self.weights,
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any], fingerprint: Fingerprint, weights: str, where: str) -> FullState:
+        """Return the state that `tree` returned; ``where`` names its source in errors.
+
+        Raises
+        ------
+        RunError
+            If it holds numbers of other sites than it names.
+        """
+        models = {
+            name: DeltaState(
+                state["network"],
+                state["static"],
+                None if state["stores"] is None else ModelState(state["stores"], state["routing"]),
+            )
+            for name, state in tree["models"].items()
         }
-        return write_tree(Path(path), tree, about)
+        time, step = np.datetime64(tree["time"]), np.timedelta64(tree["step"], "s")
+        found = cls(models, tree["sites"], time, step, fingerprint, weights)
+        for state in models.values():
+            _combine(lambda tensors, axis: _whole(tensors[0], axis, len(found.sites), where), [state])
+        return found
 
     @classmethod
     def load(cls, path: str | Path) -> FullState:
@@ -195,30 +221,18 @@ class FullState:
                 hint="read it with the program that wrote it, or simulate again with cache_states=true",
             )
         tree = read_tree(path, "a whole file of states", _HINT)
-        models = {
-            name: DeltaState(
-                state["network"],
-                state["static"],
-                None if state["stores"] is None else ModelState(state["stores"], state["routing"]),
-            )
-            for name, state in tree["models"].items()
-        }
-        time, step = np.datetime64(tree["time"]), np.timedelta64(tree["step"], "s")
-        found = cls(models, tree["sites"], time, step, json.loads(about["fingerprint"]), about.get("weights", ""))
-        for state in models.values():
-            _combine(lambda tensors, axis: _whole(tensors[0], axis, len(found.sites), path), [state])
-        return found
+        return cls.from_tree(tree, json.loads(about["fingerprint"]), about.get("weights", ""), str(path))
 
 
 def _cat(tensors: list[Tensor], axis: int) -> Tensor:
     return torch.cat(tensors, dim=axis)
 
 
-def _whole(tensor: Tensor, axis: int, sites: int, path: Path) -> Tensor:
+def _whole(tensor: Tensor, axis: int, sites: int, where: str) -> Tensor:
     if tensor.shape[axis] != sites:
         raise RunError(
             f"the file of states names {sites} sites and holds numbers of {tensor.shape[axis]}",
-            where=str(path),
+            where=where,
             hint=_HINT,
         )
     return tensor

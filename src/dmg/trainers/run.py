@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from dmg.core.data.normalisation import FILE_NAME, Normalisation, carried_statistics
 from dmg.core.utils.weights_file import weights_about
 from dmg.errors import DataError, RunError
+from dmg.models.fingerprint import weights_digest
 from dmg.models.full_state import FullState
 from dmg.registry import loaders, samplers
 from dmg.trainers.budget import SiteBudget, site_budgets
@@ -131,6 +132,11 @@ class Run:
         if carried is None:
             raise RunError(f"there is no {FILE_NAME} with the weights, which mean nothing without", where=str(folder))
         return Normalisation.parse(carried[0], log, where=str(carried[1]))
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the weights; states carry it."""
+        return weights_digest(self.model.models)
 
     @cached_property
     def record(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save, save_file
 from torch import Tensor
 
 from dmg.core.utils.atomic import atomic_write
@@ -42,6 +42,29 @@ def write_tree(path: Path, tree: Mapping[str, Any], about: Mapping[str, str]) ->
     with atomic_write(path) as tmp:
         save_file(tensors, tmp, metadata={"state": header, **about})
     return path
+
+
+def tree_bytes(tree: Mapping[str, Any], about: Mapping[str, str]) -> bytes:
+    """Return a tree as the bytes that `write_tree` would write."""
+    tensors: dict[str, Tensor] = {}
+    header = json.dumps(_encode(tree, "", tensors))
+    return save(tensors, metadata={"state": header, **about})
+
+
+def bytes_tree(data: bytes, what: str, where: str, hint: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return what is said of a tree, and the tree, from its bytes.
+
+    Raises
+    ------
+    RunError
+        If they are not those of a tree.
+    """
+    try:
+        tensors = load(data)
+        about = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__") or {}
+        return about, _decode(json.loads(about["state"]), tensors)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise RunError(f"not {what}: {error!r}", where=where, hint=hint) from error
 
 
 def read_about(path: Path, what: str, hint: str) -> dict[str, str]:
