@@ -49,7 +49,7 @@ def score(path: Path) -> dict:
     import dmg
     from dmg.core.calc import Metrics
     from dmg.trainers import Trainer
-    from dmg.trainers.report import learned_parameters
+    from dmg.trainers.site_table import learned_parameters
     from hydrodl2.calc.identifiability import spearman_of_parameters
     from hydrodl2.data.sample import PREFIX, generate_sample
 

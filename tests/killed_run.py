@@ -37,7 +37,7 @@ def _run(config: str, fault: tuple[str, int] | None, overrides: tuple[str, ...])
     from dmg.core.utils import atomic
     from dmg.trainers import trainer
 
-    trainer.draw_evaluation = trainer.draw_loss = lambda *_: None
+    trainer.draw_evaluation = trainer.draw_loss = trainer.write_report = lambda *_: None
     if fault is not None:
         _die_at(atomic, *fault)
     sys.exit(main(["--config-name", config, "train.resume=true", *overrides]))

@@ -25,6 +25,7 @@ def no_plots(request, monkeypatch):
     if "plots" not in request.fixturenames:
         monkeypatch.setattr("dmg.trainers.trainer.draw_evaluation", lambda *_: None)
         monkeypatch.setattr("dmg.trainers.trainer.draw_loss", lambda *_: None)
+        monkeypatch.setattr("dmg.trainers.trainer.write_report", lambda *_: None)
 
 
 def small_store(n_sites: int = 5, days: int = 400) -> xr.Dataset:

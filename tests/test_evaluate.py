@@ -15,7 +15,7 @@ from dmg.errors import DataError, RunError
 from dmg.models.model_handler import ModelHandler
 from dmg.trainers import Trainer
 from dmg.trainers.evaluate import aggregate, median_nse, plain, score
-from dmg.trainers.report import print_scores
+from dmg.trainers.plots import print_scores
 from dmg.trainers.simulate import Simulation
 
 PURE = {"phy": None, "flow_regime": "high"}

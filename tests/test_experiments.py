@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -170,6 +171,9 @@ def test_table_and_figures(place, capsys):
     assert text in shown
     assert text.startswith("# Leaky buckets\n")
     assert "Made with dmg" in text
+    links = re.findall(r"\[(\S+?)\]\((\S+?)\)", text)
+    assert [name for name, _ in links] == ["lstm/seed_1", "hbv/seed_1", "lstm/seed_2", "hbv/seed_2"]
+    assert all((root / path).is_file() for _, path in links)
     figures = {path.name for path in (root / "figures").iterdir()}
     assert {"cdf_nse.png", "map_nse_lstm.png", "map_nse_both.png", "map_nse_hbv_ensemble.png"} <= figures
     scores = (root / "site_scores.csv").read_text(encoding="utf-8").splitlines()

@@ -14,7 +14,7 @@ import numpy as np
 import dmg
 from dmg.core.post.figure import COLORS, new_figure, save_figure, strip_spines
 from dmg.core.post.plot_parameters import spearman
-from dmg.trainers.report import learned_parameters
+from dmg.trainers.site_table import learned_parameters
 from hydrodl2.data.sample import PREFIX, generate_sample
 
 PARAMETERS = {"parFC": "field capacity (mm)", "parCFMAX": "degree-day factor (mm d⁻¹ K⁻¹)"}

@@ -17,6 +17,7 @@ SUBCOMMANDS = {
     "data": "dmg.core.data.command:main",
     "engine": "dmg.cli_engine:main",
     "models": "dmg.cli_models:main",
+    "report": "dmg.cli_report:main",
     "run": "dmg.cli_run:main",
 }
 

@@ -38,12 +38,16 @@ sub-commands (each has its own --help):
   dmg config show [overrides]    the configuration as a run would see it
   dmg config docs                every key, its type, default and meaning
   dmg budget RUN                 what entered, left and stayed in the stores of a trained run
+  dmg report RUN                 write report.html of a run anew
   dmg data …                     write and inspect data sets
   dmg engine MODEL               what the fused engine makes of a process model
 """
 
 #: Files of an earlier training that ``overwrite`` removes.
-EARLIER = ("model/*_ep*", "model/best.json", "training_log.csv", "metrics*.json", "simulation.nc", "run.json")
+EARLIER = (
+    *("model/*_ep*", "model/best.json", "training_log.csv", "metrics*.json", "simulation.nc", "sites.nc"),
+    *("report.html", "run.json"),
+)
 
 
 def parser() -> argparse.ArgumentParser:

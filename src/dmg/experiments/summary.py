@@ -11,7 +11,8 @@ import numpy as np
 from dmg.core.utils.atomic import write_text
 from dmg.experiments.peaks import peak_errors
 from dmg.experiments.table import as_csv, as_markdown, site_scores, table_rows
-from dmg.trainers.report import LATITUDE, LONGITUDE
+from dmg.trainers.report import write_report
+from dmg.trainers.site_table import LATITUDE, LONGITUDE
 
 if TYPE_CHECKING:
     from dmg.experiments.columns import Column
@@ -38,7 +39,7 @@ def summarise(plan: Plan) -> Path:
     columns = [*ours, *others]
     peaks = _peaks(plan, ours)
     rows = table_rows(columns, experiment.metrics, peaks)
-    notes = [*plan.notes, *left_out, *_progress(plan), *_origin(plan)]
+    notes = [*plan.notes, *left_out, *_progress(plan), *_reports(plan), *_origin(plan)]
     write_text(plan.root / "table.csv", as_csv(columns, rows))
     write_text(plan.root / "table.md", as_markdown(experiment.title, columns, rows, notes))
     write_text(plan.root / "site_scores.csv", site_scores(columns, experiment.metrics))
@@ -68,6 +69,16 @@ def _progress(plan: Plan) -> list[str]:
         return []
     some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
     return [f"Not finished: {len(missing)} of {len(plan.members)} runs ({some})"]
+
+
+def _reports(plan: Plan) -> list[str]:
+    """Return links to the reports of the finished runs; what has none gets one."""
+    links = []
+    for member in (m for m in plan.members if m.is_finished):
+        if not member.files.report.is_file():
+            write_report(member.files)
+        links.append(f"[{member.name.removeprefix('runs/')}]({member.name}/{member.files.report.name})")
+    return [f"Reports of the runs: {', '.join(links)}"] if links else []
 
 
 def _origin(plan: Plan) -> list[str]:

@@ -14,7 +14,7 @@ from dmg.core.data.quantity import same_unit
 from dmg.core.utils.atomic import write_text
 from dmg.errors import DataError, RunError
 from dmg.trainers import evaluate as scoring
-from dmg.trainers.report import print_scores
+from dmg.trainers.plots import print_scores
 from dmg.trainers.run import load_run
 from dmg.trainers.run_directory import RunDirectory
 from dmg.trainers.simulate import Simulation, to_dataset, write_simulation

@@ -1,172 +1,227 @@
-"""Plots and printed scores of a run."""
+"""The report of a run, one page that needs nothing beside it, made from the files of the run alone."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dmg.core.post import (
-    geoplot_single_metric,
-    plot_cdf,
-    plot_hydrograph_grid,
-    plot_loss,
-    plot_parameters,
-    print_metrics,
-)
+from dmg._version import __version__
+from dmg.core.utils.atomic import write_text
+from dmg.errors import RunError
+from dmg.trainers.plots import SHOWN
+from dmg.trainers.report_charts import chart_data, of_training, read_json
 
 if TYPE_CHECKING:
-    from dmg.trainers.evaluate import Scores
     from dmg.trainers.run_directory import RunDirectory
-    from dmg.trainers.simulate import Simulation
-    from dmg.trainers.trainer import Trainer
 
-logger = logging.getLogger(__name__)
-
-LATITUDE, LONGITUDE, TRUE = "gauge_lat", "gauge_lon", "true_"
-_SHOWN = ("nse", "kge", "corr", "rmse", "pbias")
-
-
-def draw_loss(run: RunDirectory, losses: dict[int, float], scores: dict[int, float]) -> None:
-    """Draw the training loss, linear and logarithmic."""
-    if not losses:
-        return
-    epochs, values = list(losses), list(losses.values())
-    plot_loss(epochs, values, scores, save_path=run.plot_dir / "loss_plot.png")
-    plot_loss(epochs, values, scores, log=True, save_path=run.plot_dir / "loss_plot_log.png")
+_KINDS = {
+    "inflow": "Inflow",
+    "declared": "Declared terms",
+    "outflow": "Outflow",
+    "storage": "Gain of the stores",
+    "routed": "After routing",
+    "river": "Gain of the river",
+}
+_STEPS = {"train": "training", "evaluate": "test", "simulate": "simulation"}
 
 
-def draw_evaluation(
-    trainer: Trainer,
-    runs: dict[str, Simulation],
-    observed: dict[str, np.ndarray],
-    scores: dict[str, Scores],
-) -> None:
-    """Draw hydrographs, distributions and maps of scores, and learned against true parameters where these are known.
+def write_report(files: RunDirectory) -> Path:
+    """Write ``report.html`` into the directory of a run.
+
+    It has scores, a map, series, parameters, the budget, the course of the training and the configuration, as far as
+    the run has left them.
 
     Parameters
     ----------
-    trainer
-        After an evaluation.
-    runs
-        Simulation by convention of the static parameters.
-    observed
-        Observations by target, [T, N].
-    scores
-        Values by convention, target and metric.
+    files
+        Of the run.
+
+    Raises
+    ------
+    RunError
+        If the directory holds no run.
     """
-    simulation = runs[trainer.config.model.static]
-    folder, several = trainer.run_dir.plot_dir, len(scores[trainer.config.model.static]) > 1
-    for name, metrics in scores[simulation.static].items():
-        suffix = f"_{name}" if several else ""
-        labels = [f"{name}, static {static}" for static in scores]
-        by_static = [values[name] for values in scores.values()]
-        for metric in ("nse", "kge"):
-            bounds = _bounds([values[metric] for values in by_static])
-            figure = plot_cdf(by_static, metric, labels, title="Test sites", xbounds=bounds)[metric]
-            _save(figure, folder / f"cdf_{metric}{suffix}.png")
-        _draw_hydrographs(simulation, observed, name, metrics["nse"], folder / f"hydrographs{suffix}.png")
-        places = _site_values(trainer, [LATITUDE, LONGITUDE])
-        if len(places) == 2:
-            table = {"lat": places[LATITUDE], "lon": places[LONGITUDE], "nse": metrics["nse"]}
-            title = f"{name}: NSE at {len(simulation.sites)} sites"
-            geoplot_single_metric(table, "nse", folder / f"map_nse{suffix}.png", title=title)
-    _draw_parameters(trainer)
+    from dmg.core.post.page import render_page
 
-
-def print_scores(summary: dict[str, Any]) -> str:
-    """Print, and return, the medians of the usual metrics, one column for every group and convention."""
-    columns, labels = [], []
-    for static, targets in summary.items():
-        for target, by_group in targets.items():
-            for group, metrics in by_group.items():
-                columns.append({m: _median(metrics[m]) for m in _SHOWN if m in metrics})
-                labels.append(f"{target} {group} ({static})" if len(targets) > 1 else f"{group} ({static})")
-    names = [m for m in _SHOWN if all(m in column for column in columns)]
-    return print_metrics(columns, names, model_labels=labels)
-
-
-def _median(entry: dict[str, Any]) -> list[float]:
-    return [np.nan if entry["median"] is None else entry["median"]]
-
-
-def _bounds(scores: list[np.ndarray]) -> tuple[float, float] | None:
-    """Return the limits of an efficiency: its best value, 1, and at the other end no less than -1."""
-    known = np.concatenate([values[np.isfinite(values)] for values in scores])
-    return (max(float(known.min()) - 0.02, -1.0), 1.0) if known.size and known.max() > -1 else None
-
-
-def _save(figure: Any, path: Any) -> None:
-    from dmg.core.post.figure import save_figure
-
-    save_figure(figure, path)
-
-
-def _draw_hydrographs(
-    simulation: Simulation, observed: dict[str, np.ndarray], name: str, nse: np.ndarray, path: Any
-) -> None:
-    """Draw the sites with the best, the median and the worst score over the last years."""
-    ranked = np.argsort(np.where(np.isfinite(nse), nse, -np.inf))
-    ranked = ranked[np.isfinite(nse[ranked])]
-    if not ranked.size:
-        return
-    chosen = {"best": ranked[-1], "median": ranked[(ranked.size - 1) // 2], "worst": ranked[0]}
-    chosen = {word: i for k, (word, i) in enumerate(chosen.items()) if i not in list(chosen.values())[:k]}
-    columns = list(chosen.values())
-    last = simulation.times > simulation.times[-1] - np.timedelta64(2 * 365, "D")
-    plot_hydrograph_grid(
-        simulation.times[last],
-        simulation.series[name][last][:, columns],
-        observed[simulation.outputs.get(name, name)][last][:, columns],
-        titles=[f"{word}: site {simulation.sites[i]} (NSE of the period {nse[i]:.2f})" for word, i in chosen.items()],
-        ylabel=f"{name} ({simulation.units[name]})",
-        save_path=path,
-    )
-
-
-def _site_values(trainer: Trainer, names: list[str]) -> dict[str, np.ndarray]:
-    """Return static variables of the evaluated sites that the data have, whether or not the model uses them."""
-    data = getattr(trainer.loader, "data", None)
-    if data is None:
-        return {}
-    position = {site: i for i, site in enumerate(data.sites)}
-    sites = trainer.eval_dataset.sites or []
-    if not all(site in position for site in sites):
-        return {}
-    rows = [position[site] for site in sites]
-    everywhere = np.ones(len(data.sites), dtype=bool)
-    return {name: data.attribute(name, everywhere)[rows] for name in names if name in data}
-
-
-def _draw_parameters(trainer: Trainer) -> None:
-    """Draw learned against true parameters if the data know the truth."""
-    for name, coupled in trainer.model.models.items():
-        process = getattr(coupled, "phy_model", None)
-        bounds = {**getattr(process, "parameter_bounds", {}), **getattr(process, "routing_parameter_bounds", {})}
-        true = _site_values(trainer, [f"{TRUE}{parameter}" for parameter in bounds])
-        if not true or not hasattr(coupled, "physical_parameters"):
-            continue
-        learned = learned_parameters(trainer, name)
-        several = len(trainer.model.models) > 1
-        plot_parameters(
-            {key.removeprefix(TRUE): values for key, values in true.items()},
-            learned,
-            trainer.eval_dataset.holdout,
-            title="True and learned parameters (means over time and components)",
-            save_path=trainer.run_dir.plot_dir / f"parameters{f'_{name}' if several else ''}.png",
+    if not files.record.is_file():
+        raise RunError(
+            "there is no run in this directory",
+            where=str(files.root),
+            hint="a run has a file run.json; give its folder",
         )
+    record, metrics, summary = (read_json(path) for path in (files.record, files.metrics, files.metrics_aggregate))
+    config = _read_yaml(files.config)
+    data = chart_data(files, config, metrics)
+    content = {
+        "title": _title(config),
+        "folder": files.root.resolve().name,
+        "about": _about(files, record, metrics, config),
+        "tiles": list(_tiles(record, metrics, summary, data)),
+        "table": _scores(summary, data) if data["order"] else None,
+        "budgets": [_budget(name, budget) for name, budget in metrics.get("budget", {}).items()],
+        "timings": list(_timings(files, record)),
+        "facts": list(_facts(record, config)),
+        "texts": [(path.name, path.read_text(encoding="utf-8")) for path in sorted(files.root.glob("config*.yaml"))],
+        "shown_sites": len(data["series"]["targets"][0]["sites"]) if data["series"] else 0,
+        "n_sites": len(data["sites"]["id"]),
+        "has_truth": any(p["truth"] for p in data["parameters"]),
+        "version": __version__,
+        "data": data,
+    }
+    write_text(files.report, render_page("run.html", **content))
+    return files.report
 
 
-def learned_parameters(trainer: Trainer, name: str) -> dict[str, np.ndarray]:
-    """Return the parameters that a model learned, [N], averaged over time and components, batch by batch of sites."""
-    from dmg.core.post.plot_parameters import site_means
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
 
-    coupled, data = trainer.model.models[name], trainer.eval_dataset
-    size, parts = trainer.config.test.batch_size, {}
-    for begin in range(0, data.n_sites, size):
-        batch = trainer.sampler.get_validation_sample(data, begin, min(begin + size, data.n_sites))
-        found = coupled.physical_parameters(batch, static=trainer.config.model.static)
-        for parameter, values in found.items():
-            parts.setdefault(parameter, []).append(site_means(values, batch.n_sites))
-    return {parameter: np.concatenate(pieces) for parameter, pieces in parts.items()}
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _title(config: Mapping[str, Any]) -> str:
+    """Return the models and the network of a run."""
+    model = config.get("model") or {}
+    process, network = (model.get("phy") or {}).get("name") or [], (model.get("nn") or {}).get("name")
+    several = f" ({config.get('multimodel_type')})" if len(process) > 1 and config.get("multimodel_type") else ""
+    return " with ".join(part for part in (" and ".join(process) + several, network) if part) or "Run"
+
+
+def _about(files: RunDirectory, record: Mapping, metrics: Mapping, config: Mapping) -> str:
+    parts = [f"Run {files.root.resolve().name}", f"begun {str(record.get('started', ''))[:16].replace('T', ' ')}"]
+    train = config.get("train") or {}
+    if train:
+        parts.append(f"trained {train['start_time']} to {train['end_time']}".replace("/", "-"))
+    if metrics:
+        parts.append(" to ".join(day.removesuffix("T00:00") for day in metrics["period"]).join(["tested ", ""]))
+    return " · ".join(parts)
+
+
+def _tiles(record: Mapping, metrics: Mapping, summary: Mapping, data: Mapping) -> Iterator[dict[str, str]]:
+    """Yield the figures that a reader wants first."""
+    if data["order"]:
+        groups = summary[data["static"]][data["names"][0]]
+        known = groups["all"]["nse"]["n"] if "nse" in groups["all"] else len(data["sites"]["id"])
+        for metric in ("nse", "kge"):
+            if metric in groups["all"]:
+                yield {
+                    "value": _number(groups["all"][metric]["median"]),
+                    "text": f"median {metric.upper()}, {known} sites",
+                }
+        if "nse" in groups.get("holdout", {}):
+            entry = groups["holdout"]["nse"]
+            yield {"value": _number(entry["median"]), "text": f"median NSE, {entry['n']} held-out sites"}
+    for name, budget in metrics.get("budget", {}).items():
+        value = budget["greatest_residual"]["value"]
+        yield {"value": f"{value:.0e}", "text": f"{budget['unit']}, greatest residual of the budget of {name}"}
+    if training := record.get("training"):
+        yield {"value": str(training["epochs"]), "text": f"epochs of {training['batches_per_epoch']} minibatches"}
+    seconds = record.get("timings", {}).get("train_s")
+    if seconds is not None:
+        yield {"value": _duration(seconds), "text": "training"}
+
+
+def _scores(summary: Mapping, data: Mapping) -> dict[str, Any]:
+    """Return the table of medians: one column by prediction, group of sites and convention."""
+    columns, values = [], []
+    conventions = list(dict.fromkeys([data["static"], *summary]))
+    for name in data["names"]:
+        for static in conventions:
+            for group, metrics in summary[static][name].items():
+                words = {"all": "all sites", "trained": "trained", "holdout": "held out"}[group]
+                parts = [name] * (len(data["names"]) > 1) + [words] + [static] * (len(conventions) > 1)
+                columns.append(", ".join(parts))
+                values.append(metrics)
+    rows = []
+    for metric in data["order"]:
+        about = data["metrics"][metric]
+        best = "–" if about["perfect"] is None else f"{about['perfect']:g}"
+        cells = [_number((column.get(metric) or {}).get("median")) for column in values]
+        rows.append({"name": metric, "best": best, "cells": cells, "about": about["about"]})
+    usual = [row for row in rows if row["name"] in SHOWN]
+    others = [row for row in rows if row["name"] not in SHOWN]
+    return {"columns": columns, "parts": [("Medians over the sites", usual), ("Other metrics", others)]}
+
+
+def _budget(name: str, budget: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the terms of a budget over the sites, and bars that share one scale."""
+    terms = [(kind, term, np.asarray(values)) for kind in _KINDS for term, values in (budget.get(kind) or {}).items()]
+    largest = max((abs(values.mean()) for _, _, values in terms), default=0.0) or 1.0
+    rows, before = [], None
+    for kind, term, values in terms:
+        mean = float(values.mean())
+        rows.append(
+            {
+                "kind": _KINDS[kind] if kind != before else None,
+                "name": term,
+                "mean": _number(mean),
+                "least": _number(float(values.min())),
+                "greatest": _number(float(values.max())),
+                "share": round(220 * abs(mean) / largest, 1),
+            }
+        )
+        before = kind
+    worst = budget["greatest_residual"]
+    return {
+        "model": name,
+        "unit": budget["unit"],
+        "years": f"{budget['years']:.2f}",
+        "residual": f"{worst['value']:.1e}",
+        "site": f"site {worst['site']}",
+        "rows": rows,
+    }
+
+
+def _timings(files: RunDirectory, record: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    wall, cpu = record.get("timings", {}), record.get("cpu_timings", {})
+    for key, seconds in wall.items():
+        step = key.removesuffix("_s")
+        yield {"name": _STEPS.get(step, step), "wall": _duration(seconds), "cpu": _duration(cpu.get(key))}
+    rows = of_training(files)
+    if rows:
+        clock, processor = ([row[name] for row in rows if name in row] for name in ("time_s", "cpu_s"))
+        yield {"name": "a minibatch, mean", "wall": _duration(_mean(clock)), "cpu": _duration(_mean(processor))}
+
+
+def _mean(values: list[float]) -> float | None:
+    return fmean(values) if values else None
+
+
+def _facts(record: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what made the run."""
+    versions = record.get("versions") or {}
+    training = record.get("training") or {}
+    yield "seed, device", f"{record.get('seed')}, {record.get('device')}"
+    yield "versions", ", ".join(f"{name} {version}" for name, version in versions.items())
+    commits = {name: commit for name, commit in (record.get("git") or {}).items() if commit}
+    if commits:
+        yield "git commits", ", ".join(f"{name} {commit[:12]}" for name, commit in commits.items())
+    observations = config.get("observations") or {}
+    yield "data", ", ".join(str(observations[key]) for key in ("name", "data_path") if observations.get(key))
+    for name, digest in (record.get("data") or {}).items():
+        yield f"hash of the data ({name})", digest[:16]
+    if training.get("best_epoch"):
+        yield "best epoch by validation", str(training["best_epoch"])
+    if training.get("skipped_batches"):
+        yield "minibatches skipped as not finite", str(training["skipped_batches"])
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.2f} h"
+
+
+def _number(value: float | None) -> str:
+    if value is None or not np.isfinite(value):
+        return "–"
+    if value and (abs(value) < 1e-3 or abs(value) >= 1e5):
+        return f"{value:.1e}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

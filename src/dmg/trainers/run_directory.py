@@ -46,6 +46,8 @@ class RunDirectory:
         self.simulation = self.root / "simulation.nc"
         self.sim_simulation = Path(sim_dir or self.root / "sim") / "simulation.nc"
         self.states = self.root / "model_states.safetensors"
+        self.sites = self.root / "sites.nc"
+        self.report = self.root / "report.html"
         self.metrics = self.root / "metrics.json"
         self.metrics_aggregate = self.root / "metrics_aggregate.json"
 

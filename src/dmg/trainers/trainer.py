@@ -24,9 +24,11 @@ from dmg.trainers import evaluate as scoring
 from dmg.trainers.base import BaseTrainer
 from dmg.trainers.budget import site_budgets
 from dmg.trainers.optimizer import make_optimizer, make_scheduler
-from dmg.trainers.report import draw_evaluation, draw_loss, print_scores
+from dmg.trainers.plots import draw_evaluation, draw_loss, print_scores
+from dmg.trainers.report import write_report
 from dmg.trainers.run_directory import RunDirectory
 from dmg.trainers.simulate import Simulation, simulate_sites, to_dataset, write_simulation
+from dmg.trainers.site_table import site_table, write_site_table
 from dmg.trainers.train import Training
 from dmg.trainers.weights import load_pretrained, load_trained, read_best
 
@@ -202,6 +204,8 @@ class Trainer(BaseTrainer):
                 },
             )
             draw_loss(self.run_dir, training.losses, training.scores)
+            if "test" not in config.mode:
+                write_report(self.run_dir)
         return self.model
 
     def evaluate(self) -> dict[str, Any]:
@@ -261,11 +265,14 @@ class Trainer(BaseTrainer):
             write_text(self.run_dir.metrics_aggregate, json.dumps(summary, indent=1, allow_nan=False) + "\n")
             write_simulation(to_dataset(simulation, observed), self.run_dir.simulation)
             self._save_state()
-            draw_evaluation(self, runs, observed, scores)
+            table = site_table(self)
+            write_site_table(table, self.run_dir.sites)
+            draw_evaluation(self, runs, observed, scores, table)
             self.run_dir.note(
                 **_timings("evaluate", stopwatch.read()),
                 budget={b.model: {"unit": b.unit, "greatest_residual": b.greatest[0]} for b in budgets},
             )
+            write_report(self.run_dir)
         if self.verbose:
             print_scores(summary)
             for budget in budgets:
