@@ -15,56 +15,12 @@ Comparators that are not there are left out, with a message that says how to get
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import engine_cases as cases
-import page
-
-RESULTS = Path(__file__).with_name("results") / "engine.json"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure of a case: its key in the JSON line, what it is, its unit, and the target if it has one."""
-
-    key: str
-    text: str
-    unit: str
-    at_most: float | None = None
-    at_least: float | None = None
-
-    def met(self, value: float | None) -> bool | None:
-        """Return whether a value meets the target; None without either."""
-        if value is None or (self.at_most is None and self.at_least is None):
-            return None
-        return value <= self.at_most if self.at_most is not None else value >= self.at_least
-
-    @property
-    def target(self) -> str:
-        """The target as text."""
-        if self.at_most is not None:
-            return f"≤ {self.at_most:g} {self.unit}"
-        return "" if self.at_least is None else f"≥ {self.at_least:g} {self.unit}"
-
-
-@dataclass(frozen=True)
-class Case:
-    """Something to measure, and what its figures mean."""
-
-    title: str
-    measure: Callable[[], dict[str, Any]]
-    figures: tuple[Figure, ...]
-
+from suite import Case, Figure, Suite
 
 CASES: Mapping[str, Case] = {
     "kernel": Case(
@@ -122,87 +78,7 @@ CASES: Mapping[str, Case] = {
 }  # fmt: skip
 
 
-def run_case(name: str) -> dict[str, Any] | None:
-    """Measure a case in a process of its own and return its JSON line; None if it failed and said why."""
-    child = subprocess.run(
-        [sys.executable, __file__, "--child", name],
-        env=os.environ | cases.ONE_THREAD,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if child.returncode:
-        return None
-    measured = json.loads(child.stdout.splitlines()[-1])
-    met = {f.key: f.met(measured.get(f.key)) for f in CASES[name].figures}
-    return {
-        "case": name,
-        **measured,
-        "met": {key: value for key, value in met.items() if value is not None},
-        "threads": 1,
-        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
-        "machine": page.machine(),
-        "date": datetime.date.today().isoformat(),
-    }
-
-
-def table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the results as a Markdown table."""
-    rows = ["| case | figure | measured | target | machine | date |", "|---|---|---|---|---|---|"]
-    for name, case in CASES.items():
-        line = results.get(name, {})
-        title = case.title
-        for figure in case.figures:
-            value = line.get(figure.key)
-            if value is None:
-                continue
-            met = {True: "", False: " (missed)", None: ""}[figure.met(value)]
-            shown = f"{float(f'{value:.3g}'):g} {figure.unit}{met}"
-            rows.append(f"| {title} | {figure.text} | {shown} | {figure.target} | {line['machine']} | {line['date']} |")
-            title = ""
-    return "\n".join(rows) + "\n"
-
-
-def load() -> dict[str, dict[str, Any]]:
-    """Return the results so far, by case."""
-    return {line["case"]: line for line in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
-
-
-def save(results: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write all results, one line each, in the order of the cases."""
-    lines = [json.dumps(results[name], ensure_ascii=False) for name in CASES if name in results]
-    RESULTS.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
-
-
-def main() -> None:
-    """Measure, print and save; or print what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"one of {', '.join(CASES)} (default: all)")
-    parser.add_argument("--table", action="store_true", help="print the saved results as Markdown")
-    parser.add_argument("--docs", action="store_true", help="put them into docs/benchmarks.md")
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    words = parser.parse_args()
-    for name in words.cases:
-        if name not in CASES:
-            parser.error(f"unknown case '{name}'; there are {', '.join(CASES)}")
-    if words.table or words.docs:
-        page.put("engine", table(load())) if words.docs else print(table(load()), end="")
-        return
-    if words.child:
-        cases.refuse_fallbacks()
-        print(json.dumps(CASES[words.cases[0]].measure()))
-        return
-    failed = []
-    for name in words.cases or CASES:
-        line = run_case(name)
-        if line is None:
-            failed.append(name)
-            continue
-        print(json.dumps(line, ensure_ascii=False), flush=True)
-        save(load() | {name: line})
-    if failed:
-        sys.exit(f"failed: {', '.join(failed)}")
-
+SUITE = Suite(Path(__file__), __doc__, CASES, cases.refuse_fallbacks)
 
 if __name__ == "__main__":
-    main()
+    SUITE.main()

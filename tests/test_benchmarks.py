@@ -19,8 +19,8 @@ def benchmark(name):
 
 
 @pytest.fixture(scope="module")
-def engine():
-    return benchmark("engine")
+def suite():
+    return benchmark("suite")
 
 
 @pytest.fixture(scope="module")
@@ -28,29 +28,29 @@ def calibration():
     return benchmark("calibration")
 
 
-def test_documentation_has_the_saved_figures(engine):
-    assert engine.page.shown("engine") == engine.table(engine.load())
+@pytest.mark.parametrize("name", ["engine", "national"])
+def test_documentation_has_the_saved_figures_of_every_case(name):
+    suite = benchmark(name).SUITE
+    results = suite.load()
+    assert list(results) == list(suite.cases)
+    for case in results:
+        for figure in suite.cases[case].figures:
+            met = figure.met(results[case].get(figure.key))
+            assert results[case]["met"].get(figure.key) == met
+    assert benchmark("page").shown(name) == suite.table(results)
 
 
-def test_every_case_was_measured_and_judged_by_its_target(engine):
-    results = engine.load()
-    assert list(results) == list(engine.CASES)
-    for name, case in engine.CASES.items():
-        for figure in case.figures:
-            met = figure.met(results[name].get(figure.key))
-            assert results[name]["met"].get(figure.key) == met
-
-
-def test_targets(engine):
-    most, least = engine.Figure("a", "", "s", at_most=2), engine.Figure("a", "", "×", at_least=2)
-    none = engine.Figure("a", "", "s")
+def test_targets(suite):
+    most, least = suite.Figure("a", "", "s", at_most=2), suite.Figure("a", "", "×", at_least=2)
+    none = suite.Figure("a", "", "s")
     assert [most.met(v) for v in (2.0, 2.1, None)] == [True, False, None]
     assert [least.met(v) for v in (2.0, 1.9, None)] == [True, False, None]
     assert none.met(1.0) is None
     assert (most.target, least.target, none.target) == ("≤ 2 s", "≥ 2 ×", "")
 
 
-def test_table_says_what_was_missed_and_leaves_out_what_was_not_measured(engine):
+def test_table_says_what_was_missed_and_leaves_out_what_was_not_measured():
+    engine = benchmark("engine").SUITE
     line = {"case": "memory", "extra_mb": 40.0, "machine": "m", "date": "d"}
     text = engine.table({"memory": line})
     assert "| 40 MB (missed) | ≤ 32 MB |" in text

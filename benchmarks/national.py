@@ -1,0 +1,44 @@
+"""What national scale costs: routing through 180,000 reaches, and gradients through 10,000.
+
+The network is synthetic (`hydrodl2.data.synthetic_rivers`), its branching, lengths and slopes those of rivers of the
+United States; routing is hourly, inflow and output are daily, in float32.
+
+    python benchmarks/national.py                    # every case: one JSON line each; updates results/national.json
+    python benchmarks/national.py routing_forward    # some cases
+    python benchmarks/national.py --docs             # puts the table into docs/benchmarks.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import national_routing
+from suite import Case, Figure, Suite
+
+CASES: Mapping[str, Case] = {
+    "routing_forward": Case(
+        "Muskingum–Cunge, 180 000 reaches × 365 days × 24, inflow and discharge streamed from and to Zarr, two cores",
+        national_routing.forward,
+        (
+            Figure("wall_s", "wall-clock time", "s", at_most=120),
+            Figure("cpu_s", "CPU time", "s"),
+            Figure("ns", "CPU time", "ns per reach-substep"),
+            Figure("peak_gb", "peak memory", "GB", at_most=3),
+        ),
+        threads=2,
+    ),
+    "routing_gradient": Case(
+        "Muskingum–Cunge, 10 000 reaches × 365 days × 24, forward and gradient of inflow and parameters",
+        national_routing.gradient,
+        (
+            Figure("ns", "CPU time", "ns per reach-substep", at_most=400),
+            Figure("peak_gb", "peak memory", "GB", at_most=1),
+        ),
+    ),
+}
+
+SUITE = Suite(Path(__file__), __doc__, CASES)
+
+if __name__ == "__main__":
+    SUITE.main()
