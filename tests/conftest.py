@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Processes side by side have one core each; said before torch is imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import xarray as xr

@@ -52,9 +52,10 @@ def test_own_model_is_short():
 def test_readme_has_the_two_commands():
     for command in (
         "pip install -c constraints.txt -e . && python -m dmg",
-        'pip install -c constraints.txt -e ".[dev]" && pytest',
+        'pip install -c constraints.txt -e ".[dev]" && pytest -n auto --dist worksteal',
     ):
         assert f"\n{command}\n" in README
+    assert f"\n{command.partition('&& ')[2]}\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_links_lead_somewhere():
