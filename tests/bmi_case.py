@@ -6,15 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 import yaml
+from small_config import hbv_config
 from small_run import small_config, small_store
 
 from dmg.bmi import DeltaModelBmi
+from dmg.conf.config import as_config
+from dmg.conf.observations import GEOGRAPHY
 from dmg.core.data.dataset import write_dataset
+from dmg.core.data.normalisation import FILE_NAME, Normalisation
+from dmg.models.model_handler import ModelHandler
+from dmg.registry import process_models
 from dmg.trainers import Trainer
+from dmg.trainers.run_directory import RunDirectory
 
-WARMUP = 10
+WARMUP, STEPS = 10, 24
 UNITS = {"prcp": 24.0, "tmean": 1.0, "pet": 24.0}
 """Of the store (mm d-1, degC) in that of the host (mm h-1, degC)."""
 NAMES = {
@@ -66,3 +74,55 @@ def read(bmi: DeltaModelBmi, name: str) -> np.ndarray:
     """Return a copy of the values of a variable."""
     size = bmi.get_var_nbytes(name) // bmi.get_var_itemsize(name)
     return bmi.get_value(name, np.empty(size, dtype=bmi.get_var_type(name)))
+
+
+def random_run(
+    folder: Path, process: str | None, network: str = "LstmModel", **changes: Any
+) -> tuple[Path, xr.Dataset]:
+    """Write a run of any process model (or none) with random weights; return its folder and inputs for it."""
+    declared = process_models.get(process) if process else None
+    forcings = declared.forcings if declared else process_models.get("Hbv").forcings
+    names, outputs = [f.name for f in forcings], ["streamflow"]
+    attributes = declared.attributes_for({}) if declared else ()
+    places = {GEOGRAPHY[a.name]: a.name for a in attributes if a.name in GEOGRAPHY}
+    phy = None
+    if declared:
+        fluxes = [f.name for f in declared.fluxes if not f.diagnostic]
+        outputs = fluxes[:1]
+        phy = {"name": [process], "nmul": 2, "forcings": names, "dynamic_params": {process: _dynamic(declared)}}
+        phy["attributes"] = [a.name for a in attributes if a.name not in GEOGRAPHY]
+    nn = {"name": network, "forcings": names, "attributes": ["slope", "relief"], "hidden_size": 6, "dropout": 0.1}
+    settings = {
+        "train__target": outputs,
+        "model__phy": phy,
+        "model__nn": nn,
+        "engine": "eager",
+        "model__warmup": WARMUP,
+    }
+    settings |= {"observations": {"name": "none", "data_path": "none.nc", **places}, "output_dir": str(folder)}
+    config = as_config(hbv_config(**(settings | changes)))
+    RunDirectory.of(config).begin(config)
+    normalised = {n: [0.0, 1.0, 0.5, 1.0] for n in [*names, "slope", "relief", *config.train.target]}
+    about = {"units": {f.name: _unit(f.unit) for f in forcings}}
+    Normalisation(normalised, frozenset(config.model.use_log_norm), about).save(folder / "model" / FILE_NAME)
+    torch.manual_seed(5)
+    ModelHandler(config).save_model(1, folder / "model")
+    rng, sites = np.random.default_rng(2), ["a", "b", "c"]
+    hours = round(24 * declared.dt) if declared else 24
+    times = np.datetime64("2001-01-01", "ns") + np.arange(STEPS) * np.timedelta64(hours, "h")
+    variables: dict[str, Any] = {
+        f.name: (("time", "site"), rng.uniform(f.low, f.high, (STEPS, 3)), {"units": _unit(f.unit)}) for f in forcings
+    }
+    for name, unit in {"slope": "1", "relief": "1", **{a.name: a.unit for a in attributes}}.items():
+        known = next((a for a in attributes if a.name == name), None)
+        low, high = (known.low, known.high) if known else (0.0, 1.0)
+        variables[name] = ("site", rng.uniform(low, high, 3), {"units": _unit(unit)})
+    return folder, xr.Dataset(variables, coords={"time": times, "site": sites})
+
+
+def _dynamic(declared: Any) -> list[str]:
+    return [p.name for p in declared.parameter_table if p.default is None][:2]
+
+
+def _unit(unit: str) -> str:
+    return "1" if unit in ("", "-") else unit

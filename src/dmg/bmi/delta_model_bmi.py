@@ -65,6 +65,8 @@ class DeltaModelBmi(Bmi):
 
     def finalize(self) -> None:
         """Let go of the model; may be called at any time and more than once."""
+        if self._model is not None:
+            self._model.variables.clear()  # they refer to the model, which is to be freed now
         self._model = None
 
     # Information

@@ -219,7 +219,7 @@ def _units(model: ModelHandler, dataset: Batch, names: list[str]) -> dict[str, s
         declared = {d.name: d.unit for kind in ("states", "fluxes") for d in getattr(process, kind, ())}
         declared |= dict(getattr(process, "derived_units", {}))
         if scale is not None:
-            declared |= scale.units
+            declared |= {name: unit for name, unit in scale.units.items() if unit}
         for name, unit in {**dataset.units, **declared}.items():
             label = _label(model_name, name, len(model.models))
             units[label] = units[f"{label}_no_rout"] = unit
