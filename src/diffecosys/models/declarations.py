@@ -32,15 +32,15 @@ GROSS = Flux("gross", "umol m-2 s-1", "gross assimilation of CO2")
 RESPIRATION = Flux("respiration", "umol m-2 s-1", "leaf respiration")
 
 
-def given_forcings(table: Sequence[Parameter], config: Mapping[str, Any], name: str) -> tuple[Forcing, ...]:
-    """Return the parameters that the data give (option ``given``) as forcings, in their units.
+def given_names(table: Sequence[Parameter], config: Mapping[str, Any], name: str) -> list[str]:
+    """Return the parameters that the data give (option ``given``).
 
     Raises
     ------
     StepError
         For a name that is no parameter.
     """
-    known = {p.name: p for p in table}
+    known = [p.name for p in table]
     for given in config.get("given") or ():
         if given not in known:
             raise StepError(
@@ -48,9 +48,7 @@ def given_forcings(table: Sequence[Parameter], config: Mapping[str, Any], name: 
                 where="model.phy.given",
                 hint=did_you_mean(given, known),
             )
-    return tuple(
-        Forcing(p.name, p.unit, p.description, p.low, p.high) for p in table if p.name in (config.get("given") or ())
-    )
+    return list(config.get("given") or ())
 
 
 def value_of(name: str, x: Values, p: Values) -> Any:

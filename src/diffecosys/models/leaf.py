@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffecosys import constants as c
 from diffecosys.capacities import Capacities, Kinetics, capacities, kinetics
-from diffecosys.models.declarations import given_forcings, value_of
+from diffecosys.models.declarations import given_names, value_of
 from dmg.engine import Forcing, Ledger, Parameter, ProcessModel
 from dmg.engine.declare import Values
 
@@ -60,19 +60,24 @@ class LeafModel(ProcessModel):
 
     def __init__(self, config: Mapping[str, Any] | None = None, device: torch.device | str | None = None) -> None:
         config = dict(config or {})
-        columns = given_forcings(self.parameter_table, config, type(self).__name__)
-        self._declare(self.parameter_table, self.forcings, columns)
+        given = given_names(self.table_for(config), config, type(self).__name__)
+        self.parameter_table = tuple(p for p in self.table_for(config) if p.name not in given)
+        self.forcings = self.forcings_for(config)
         super().__init__(config, device)
-        learned = {p.name for p in self.layout.parameters}
         #: Parameters whose value somebody supplies; the others keep their defaults.
-        self.supplied = sorted(learned | {f.name for f in columns})
+        self.supplied = sorted({p.name for p in self.layout.parameters} | set(given))
 
-    def _declare(
-        self, table: tuple[Parameter, ...], forcings: tuple[Forcing, ...], columns: tuple[Forcing, ...]
-    ) -> None:
-        given = {f.name for f in columns}
-        self.parameter_table = tuple(p for p in table if p.name not in given)
-        self.forcings = (*forcings, *columns)
+    @classmethod
+    def table_for(cls, config: Mapping[str, Any]) -> tuple[Parameter, ...]:
+        """Return the parameters of a model of these options, those that the data give included."""
+        return cls.parameter_table
+
+    @classmethod
+    def forcings_for(cls, config: Mapping[str, Any]) -> tuple[Forcing, ...]:
+        """Return the forcings that a model of these options needs, parameters that the data give among them."""
+        given = config.get("given") or ()
+        columns = (p for p in cls.table_for(config) if p.name in given)
+        return (*cls.forcings, *(Forcing(p.name, p.unit, p.description, p.low, p.high) for p in columns))
 
     def leaf(self, x: Values, p: Values, wetness: Tensor | float = 1.0) -> Leaf:
         """Return the leaf of a sample."""

@@ -106,18 +106,22 @@ class LeafPhotosynthesis(LeafModel):
             self.ledger = GROSS_LEDGER
         super().__init__(config, device)
 
-    def _declare(
-        self, table: tuple[Parameter, ...], forcings: tuple[Forcing, ...], columns: tuple[Forcing, ...]
-    ) -> None:
-        table = tuple(G1[self.conductance] if p.name == "g1" else p for p in table)
-        if self.layers:
-            layers = range(1, self.layers + 1)
-            exponents = (Parameter(f"B_{i}", 0.0, 1.0, "-", f"water retention of soil layer {i}") for i in layers)
-            table = (*(p for p in table if p.name != "btran"), *exponents)
-            water = (Forcing(f"wetness_{i}", "-", f"saturation of soil layer {i}", 0.0, 1.0) for i in layers)
-            roots = (Forcing(f"root_{i}", "-", f"share of the roots in soil layer {i}", 0.0, 1.0) for i in layers)
-            forcings = (*forcings, PSI_OPEN, PSI_CLOSED, *water, *roots)
-        super()._declare(table, forcings, columns)
+    @classmethod
+    def table_for(cls, config: Mapping[str, Any]) -> tuple[Parameter, ...]:
+        """Return the parameters of these options: the slope of the stomatal model, an exponent for each layer."""
+        slope = G1[_one_of(CONDUCTANCE, config, "conductance", "medlyn")]
+        layers = range(1, int(config.get("layers") or 0) + 1)
+        table = (slope if p.name == "g1" else p for p in cls.parameter_table if not layers or p.name != "btran")
+        return (*table, *(Parameter(f"B_{i}", 0.0, 1.0, "-", f"water retention of soil layer {i}") for i in layers))
+
+    @classmethod
+    def forcings_for(cls, config: Mapping[str, Any]) -> tuple[Forcing, ...]:
+        """Return the forcings of these options: of soil layers wetness and roots, and when stomata close."""
+        layers = range(1, int(config.get("layers") or 0) + 1)
+        water = (Forcing(f"wetness_{i}", "-", f"saturation of soil layer {i}", 0.0, 1.0) for i in layers)
+        roots = (Forcing(f"root_{i}", "-", f"share of the roots in soil layer {i}", 0.0, 1.0) for i in layers)
+        soil = (PSI_OPEN, PSI_CLOSED, *water, *roots) if layers else ()
+        return (*super().forcings_for(config), *soil)
 
     def tendency(self, s: Values, x: Values, p: Values) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return by how much diffusion would change intercellular CO2, and the fluxes."""

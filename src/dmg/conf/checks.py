@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from dmg.conf.derive import is_timeless
 from dmg.conf.explain import join
 from dmg.conf.period import format_date, parse_date
 from dmg.conf.plugins import plugin_problems
@@ -50,6 +51,8 @@ def _record(config: Config) -> tuple[str | None, str | None]:
 
 
 def _periods(config: Config) -> list[Problem]:
+    if is_timeless(config.data_loader):
+        return []
     first, last = _record(config)
     problems: list[Problem] = []
     if first and last and parse_date(first) >= parse_date(last):
@@ -75,7 +78,7 @@ def _window(config: Config) -> list[Problem]:
     that is generated is.
     """
     obs = config.observations
-    if "train" not in config.mode or obs.data_path or obs.name not in samples:
+    if "train" not in config.mode or obs.data_path or obs.name not in samples or is_timeless(config.data_loader):
         return []
     per_day = getattr(samples.get(obs.name), "steps_per_day", 1)
     rho, warmup, days = config.model.rho, config.model.warmup, config.train.days

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
-from dmg.conf.derive import folders, hand_down
+from dmg.conf.derive import folders, hand_down, without_time
 from dmg.conf.explain import explain
 from dmg.conf.model import Model
 from dmg.conf.multimodel import MultiModel
@@ -108,7 +108,7 @@ class Config(Section):
         if trained := values.pop("trained_model", None):
             values.setdefault("pretrained_model_dir", trained)
         family = cls._folder_name(str(values.get("name") or cls.model_fields["name"].default))
-        return folders(hand_down(values), family)
+        return folders(hand_down(without_time(values)), family)
 
     @field_validator("name", mode="before")
     @classmethod

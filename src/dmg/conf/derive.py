@@ -8,6 +8,8 @@ from typing import Any
 from dmg.errors import ConfigError
 
 FOLDERS = {"model_dir": "model", "plot_dir": "plots", "sim_dir": "sim", "log_dir": "logs"}
+TIMELESS = "1970/01/01"
+"""The day of samples that have none."""
 HANDED_DOWN = {"phy": ("cache_states", "warmup", "engine"), "nn": ("cache_states",)}
 """Keys of the blocks ``model.phy`` and ``model.nn`` that are set from keys of the same name above them."""
 
@@ -43,6 +45,32 @@ def hand_down(values: dict[str, Any]) -> dict[str, Any]:
             block[key] = value
         model[name] = block
     return {**values, "model": model}
+
+
+def is_timeless(loader: str | None) -> bool:
+    """Return whether a loader of that name reads samples without a time axis."""
+    from dmg.registry import loaders
+
+    return bool(loader) and loader in loaders and getattr(loaders.get(loader), "timeless", False)
+
+
+def without_time(values: dict[str, Any]) -> dict[str, Any]:
+    """Give periods and windows, which mean nothing there, to the configuration of a loader without a time axis."""
+    from dmg.registry import loaders
+
+    name = values.get("data_loader")
+    if not is_timeless(name):
+        return values
+    day = {"start_time": TIMELESS, "end_time": TIMELESS}
+    values = {**loaders.get(name).goes_with, **{key: value for key, value in values.items() if value is not None}}
+    for block in ("train", "test"):
+        if isinstance(values.get(block), dict):
+            values[block] = day | values[block]
+    if values.get("mode") in ("sim", "simulation") or values.get("sim"):
+        values["sim"] = day | (values.get("sim") or {})
+    if isinstance(values.get("model"), dict):
+        values["model"] = {"rho": 1} | values["model"]
+    return values
 
 
 def folders(values: dict[str, Any], family: str) -> dict[str, Any]:

@@ -78,6 +78,20 @@ class Observations(Section):
     )
     prcp_mean_name: str | None = Field(None, description="Attribute with the mean precipitation of a site in mm/d.")
     target_unit: Unit = Field("ft3/s", description="Unit of streamflow where the store names none.")
+    tables: dict[str, str] = Field(
+        {},
+        description="TableLoader: tables of samples by name, {leaves: leaves.csv}; CSV, Parquet or NetCDF, one below "
+        "the other. A column that a table lacks is missing there; `sample` has ids; `Tleaf (degC)` names a unit.",
+    )
+    lookups: dict[str, str] = Field(
+        {},
+        description="TableLoader: tables of what is known of categories, {PFT: plant_types.csv}, by column.",
+    )
+    group: str | None = Field(
+        None,
+        description="TableLoader: column by whose values samples are scored and held out; null for every sample by "
+        "itself.",
+    )
     attribute_fill: Literal["error", "train_mean"] = Field(
         "error", description="What a missing attribute is: an error, or the mean of the training sites."
     )

@@ -68,7 +68,7 @@ def plugin_problems(config: Config) -> list[Problem]:
                 if known and p not in known
             ]
         problems += _unsaid(phy.dynamic_params, models)
-        needed = {f.name for model in models.values() for f in getattr(model, "forcings", ())}
+        needed = {f.name for model in models.values() for f in forcings_of(model, phy)}
         problems += [p for name, model in models.items() for p in _forcing_problems(name, model, phy, needed)]
         problems += [p for name, model in models.items() for p in _attribute_problems(name, model, config)]
     return problems + _optimisation(config)
@@ -108,12 +108,19 @@ def under_class_names(config: Config) -> Config:
     return config.model_copy(update={"model": model})
 
 
+def forcings_of(model: Any, phy: Phy) -> tuple[Any, ...]:
+    """Return the forcings that a process model declares with the options of a block ``model.phy``."""
+    if hasattr(model, "forcings_for"):
+        return model.forcings_for({**phy.model_dump(), **phy.arguments})
+    return getattr(model, "forcings", ())
+
+
 def _forcing_problems(name: str, model: Any, phy: Phy, needed: set[str]) -> list[Problem]:
     """Compare ``model.phy.forcings`` with what a process model declares, and all of them need.
 
     ``variables`` gives the forcings other names.
     """
-    declared = {need.name: need.unit for need in getattr(model, "forcings", ())}
+    declared = {need.name: need.unit for need in forcings_of(model, phy)}
     if not declared or not phy.forcings:
         return []
     if phy.variables and len(phy.variables) != len(phy.forcings):

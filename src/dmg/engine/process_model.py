@@ -273,6 +273,11 @@ class ProcessModel(StandaloneCall, nn.Module):
         return x if order == list(range(len(names))) else x[..., order]
 
     @classmethod
+    def forcings_for(cls, config: Mapping[str, Any]) -> tuple[Forcing, ...]:
+        """Return the forcings that a model of these options needs."""
+        return cls.forcings
+
+    @classmethod
     def attributes_for(cls, config: Mapping[str, Any]) -> tuple[Attribute, ...]:
         """Return the attributes that a model of these options needs."""
         return cls.attributes

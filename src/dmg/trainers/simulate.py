@@ -218,6 +218,7 @@ def _units(model: ModelHandler, dataset: Batch, names: list[str]) -> dict[str, s
         process = getattr(coupled, "phy_model", None)
         declared = {d.name: d.unit for kind in ("states", "fluxes") for d in getattr(process, kind, ())}
         declared |= dict(getattr(process, "derived_units", {}))
+        declared |= {p.name: p.unit for p in getattr(process, "parameter_table", ()) if p.name not in declared}
         if scale is not None:
             declared |= {name: unit for name, unit in scale.units.items() if unit}
         for name, unit in {**dataset.units, **declared}.items():

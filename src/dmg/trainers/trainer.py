@@ -193,7 +193,7 @@ class Trainer(BaseTrainer):
         self.model.epoch = training.best_epoch or training.epoch
         if self.run_dir:
             self.run_dir.note(
-                **_timings("train", training.stopwatch.read()),
+                **timings("train", training.stopwatch.read()),
                 training={
                     "epochs": training.epoch,
                     "batches_per_epoch": training.n_batches,
@@ -269,7 +269,7 @@ class Trainer(BaseTrainer):
             write_site_table(table, self.run_dir.sites)
             draw_evaluation(self, runs, observed, scores, table)
             self.run_dir.note(
-                **_timings("evaluate", stopwatch.read()),
+                **timings("evaluate", stopwatch.read()),
                 budget={b.model: {"unit": b.unit, "greatest_residual": b.greatest[0]} for b in budgets},
             )
             write_report(self.run_dir)
@@ -300,7 +300,7 @@ class Trainer(BaseTrainer):
         if self.run_dir:
             write_simulation(to_dataset(self.simulation), self.run_dir.sim_simulation)
             self._save_state()
-            self.run_dir.note(**_timings("simulate", stopwatch.read()))
+            self.run_dir.note(**timings("simulate", stopwatch.read()))
         return {k: v[..., None] if v.ndim == 2 else v for k, v in self.simulation.series.items()}
 
     def _simulate(
@@ -380,7 +380,7 @@ class Trainer(BaseTrainer):
         return validate
 
 
-def _timings(what: str, seconds: Seconds) -> dict[str, dict[str, float]]:
+def timings(what: str, seconds: Seconds) -> dict[str, dict[str, float]]:
     """Return entries of the record: seconds of the clock, and of the processor."""
     return {"timings": {f"{what}_s": round(seconds.wall, 2)}, "cpu_timings": {f"{what}_s": round(seconds.cpu, 2)}}
 

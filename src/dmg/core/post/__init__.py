@@ -6,6 +6,7 @@ from dmg.core.post.plot_cdf import plot_cdf
 from dmg.core.post.plot_hydrograph import plot_hydrograph, plot_hydrograph_grid
 from dmg.core.post.plot_loss import plot_loss
 from dmg.core.post.plot_parameters import plot_parameters
+from dmg.core.post.plot_scatter import plot_scatter
 from dmg.core.post.print_metrics import print_metrics
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "plot_hydrograph_grid",
     "plot_loss",
     "plot_parameters",
+    "plot_scatter",
     "print_metrics",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dmg.conf.config import as_config
+from dmg.conf.derive import is_timeless
 
 
 def print_config(config: Any) -> None:
@@ -21,17 +22,27 @@ def config_table(config: Any) -> str:
         "process model": "none (pure network)" if phy is None else f"{', '.join(phy.name)}, {phy.nmul} component(s)",
         "network": f"{nn.name}" + (f", hidden size {nn.hidden_size}" if nn.hidden_size else ""),
         "window": f"warm-up {c.model.warmup} + {c.model.rho} steps, {train.batch_size} per minibatch",
-        "data": f"{c.observations.name}" + (f" ({c.observations.data_path})" if c.observations.data_path else ""),
+        "data": " ".join([c.observations.name, *_files(c.observations)]),
     }
+    timeless = is_timeless(c.data_loader)
+    if timeless:
+        rows["window"] = f"{train.batch_size} samples per minibatch"
     if "train" in c.mode:
         rows["training"] = (
-            f"{' to '.join(c.train_time)}, {', '.join(train.target)}, {train.loss_function.name}, "
+            f"{', '.join(train.target)}, {train.loss_function.name}, "
             f"{train.optimizer.name} lr {train.lr:g}, {train.epochs} epochs"
         )
-    if "test" in c.mode:
+        rows["training"] = rows["training"] if timeless else f"{' to '.join(c.train_time)}, {rows['training']}"
+    if "test" in c.mode and not timeless:
         rows["test"] = " to ".join(c.test_time)
-    if c.mode == "sim":
+    if c.mode == "sim" and not timeless:
         rows["simulation"] = " to ".join(c.sim_time or [])
     rows["output"] = str(c.output_dir)
     width = max(map(len, rows))
     return "\n".join(f"{key:<{width}}  {value}" for key, value in rows.items())
+
+
+def _files(observations: Any) -> list[str]:
+    """Return the files of a data set, as the table shows them."""
+    paths = [observations.data_path] if observations.data_path else list(observations.tables.values())
+    return [f"({', '.join(paths)})"] if paths else []

@@ -12,6 +12,7 @@ from dmg.models.criterion.nse_trend_batch import NseTrendBatchLoss
 from dmg.models.criterion.range_bound import RangeBoundLoss
 from dmg.models.criterion.rmse import RmseLoss
 from dmg.models.criterion.rmse_comb import RmseCombLoss
+from dmg.models.criterion.scaled_rmse import ScaledRmseLoss
 
 __all__ = [
     "BaseCriterion",
@@ -26,5 +27,6 @@ __all__ = [
     "RangeBoundLoss",
     "RmseCombLoss",
     "RmseLoss",
+    "ScaledRmseLoss",
     "load_criterion",
 ]

@@ -236,7 +236,7 @@ class DplModel(nn.Module):
         process = state.process if state else model.cold_state(sites, dtype=forcing.dtype, device=forcing.device)
         if warmup:
             with torch.no_grad():
-                wanted = [name for name in model.routed if name in model.fluxes_of(outputs)]
+                wanted = [name for name in model.routed if name in model.fluxes_of(self._of_process(outputs))]
                 if downstream is not None:
                     wanted += [name for name in model.gathered if outputs is None or name in outputs]
                 _, process = model.run(
@@ -258,12 +258,28 @@ class DplModel(nn.Module):
             window.raw,
             window.start,
             attributes=window.attributes,
-            outputs=outputs,
+            outputs=self._of_process(outputs),
             weights=window.weights,
             downstream=window.downstream,
         )
         result = {name: values if name in model.derived else values[..., None] for name, values in series.items()}
+        result |= self._parameters_among(outputs, window.raw)
         return result, DeltaState(window.memory, window.raw.static, process)
+
+    def _of_process(self, outputs: Sequence[str] | None) -> list[str] | None:
+        """Return the outputs that the process model computes; the others are parameters."""
+        learned = self.phy_model.parameter_bounds
+        return None if outputs is None else [name for name in outputs if name not in learned]
+
+    def _parameters_among(self, outputs: Sequence[str] | None, raw: RawParameters) -> dict[str, Tensor]:
+        """Return the parameters that are asked for as outputs, [T, B, 1]: means over components, in their units."""
+        asked = [name for name in outputs or () if name in self.phy_model.parameter_bounds]
+        if not asked:
+            return {}
+        found = self.phy_model.physical_parameters(raw)
+        means = {name: found[name].mean(-1) for name in asked}
+        steps = raw.dynamic.shape[0]
+        return {n: (v if v.ndim == 2 else v.expand(steps, -1))[..., None] for n, v in means.items()}
 
     def budget(self, window: Window) -> Budget:
         """Return the budget of the process model over a window, recomputed in float64, per site."""

@@ -12,6 +12,7 @@ from dmg.models.neural_networks.lstm_mlp import LstmMlpModel
 from dmg.models.neural_networks.lstm_mlp2 import LstmMlp2Model
 from dmg.models.neural_networks.min_gru import MinGruModel
 from dmg.models.neural_networks.mlp import MlpModel
+from dmg.models.neural_networks.parameter_networks import ParameterNetworks
 from dmg.models.neural_networks.site_parameters import SiteParameters
 from dmg.models.neural_networks.stack_lstm_mlp import StackLstmMlpModel
 
@@ -25,6 +26,7 @@ __all__ = [
     "LstmModel",
     "MinGruModel",
     "MlpModel",
+    "ParameterNetworks",
     "SiteParameters",
     "StackLstmMlpModel",
     "load_nn_model",

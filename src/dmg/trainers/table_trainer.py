@@ -1,0 +1,178 @@
+"""Trainer of models of samples: scores are taken over samples, not over time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dmg.core.post import plot_scatter
+from dmg.core.utils.atomic import atomic_write, write_text
+from dmg.core.utils.stopwatch import Stopwatch
+from dmg.errors import DataError
+from dmg.registry import trainers
+from dmg.trainers import evaluate as scoring
+from dmg.trainers.report import print_scores
+from dmg.trainers.simulate import Simulation, to_dataset
+from dmg.trainers.trainer import Trainer, timings
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from dmg.core.data.batch import Batch
+
+#: Metrics that mean something for samples in no order.
+METRICS = ("nse", "corr", "rmse", "mae", "bias", "pbias")
+#: The static parameters of a single step are those of that step.
+STATIC = "last"
+
+
+@trainers.register("TableTrainer")
+class TableTrainer(Trainer):
+    """Trains as `Trainer` does; evaluates and simulates tables of samples.
+
+    Parameters
+    ----------
+    config
+        Configuration with ``data_loader: TableLoader``; the rest is as for `Trainer`.
+    """
+
+    def evaluate(self) -> dict[str, Any]:
+        """Run the models over all samples, score them together and by group, and write results and plots.
+
+        Returns
+        -------
+        dict
+            What ``metrics_aggregate.json`` holds: ``{last: {target: {set: {metric: {median, mean, std, n}}}}}`` with
+            the sets ``all`` and, if samples are held out, ``trained`` and ``holdout``; a set has one score over its
+            samples. ``metrics.json`` has a score for every group as well.
+
+        Raises
+        ------
+        RunError
+            If there are no trained weights.
+        DataError
+            If there are no observations, or a prediction is not finite.
+        """
+        stopwatch = Stopwatch()
+        config, data = self.config, self.eval_dataset
+        self._load_weights()
+        self._begin(data={"test": data.fingerprint()})
+        wanted = list(dict.fromkeys([*config.train.target, *config.model.outputs]))
+        self.simulation = run = self._simulate(data, config.test.batch_size, STATIC, wanted)
+        observed = scoring.observations(data, 1)
+        sets = scoring.groups(data.holdout, len(run.sites))
+        summary = {STATIC: _summaries(_scores(run, observed, sets))}
+        members = {} if data.get("group") is None else {g: data["group"] == g for g in sorted(set(data["group"]))}
+        by_group = _scores(run, observed, members)
+        self.metrics = scoring.plain(
+            {
+                "samples": len(run.sites),
+                "groups": list(members),
+                "units": {name: run.units[name] for name in by_group},
+                STATIC: {name: {m: v for m, v in found.items() if m != "n"} for name, found in by_group.items()},
+            }
+        )
+        if self.run_dir:
+            write_text(self.run_dir.metrics, json.dumps(self.metrics, allow_nan=False) + "\n")
+            write_text(self.run_dir.metrics_aggregate, json.dumps(summary, indent=1, allow_nan=False) + "\n")
+            write_samples(to_samples(run, data, observed), self.run_dir.simulation)
+            for name in run.series:
+                target = run.outputs.get(name, name)
+                if target in observed:
+                    plot_scatter(
+                        observed[target][0],
+                        run.series[name][0],
+                        data.holdout,
+                        label=f"{name} ({run.units[name]})",
+                        save_path=self.run_dir.plot_dir / f"scatter_{name}.png",
+                    )
+            self.run_dir.note(**timings("evaluate", stopwatch.read()))
+        if self.verbose:
+            print_scores(summary)
+        return summary
+
+    def inference(self) -> dict[str, np.ndarray]:
+        """Run the models over all samples, ``sim.batch_size`` at once; no observations are needed.
+
+        Returns
+        -------
+        dict
+            Name to values [N], as ``sim/simulation.nc`` has them: the targets and ``model.outputs``, or every flux if
+            that is empty.
+        """
+        stopwatch = Stopwatch()
+        config, data = self.config, self.dataset
+        self._load_weights()
+        self._begin(data={"sim": data.fingerprint()})
+        size = (config.sim.batch_size if config.sim else None) or config.test.batch_size
+        outputs = config.model.outputs and list(dict.fromkeys([*config.train.target, *config.model.outputs]))
+        self.simulation = run = self._simulate(data, size, STATIC, outputs or None)
+        if self.run_dir:
+            write_samples(to_samples(run, data), self.run_dir.sim_simulation)
+            self.run_dir.note(**timings("simulate", stopwatch.read()))
+        return {name: values[0] if values.ndim == 2 else values for name, values in run.series.items()}
+
+
+def to_samples(run: Simulation, data: Batch, observed: dict[str, np.ndarray] | None = None) -> xr.Dataset:
+    """Return a simulation as a dataset with the dimension ``sample``.
+
+    Parameters
+    ----------
+    run
+        What was simulated.
+    data
+        The samples, with their groups if there are any.
+    observed
+        Target to observations [1, N]; stored as ``<target>_obs``.
+    """
+    found = to_dataset(run, observed).isel(time=0, drop=True).rename(site="sample")
+    found = found.drop_attrs(deep=False).assign_attrs(title=found.attrs["title"])
+    if data.get("group") is not None:
+        found = found.assign_coords(group=("sample", np.asarray(data["group"], dtype=object)))
+    return found
+
+
+def write_samples(dataset: xr.Dataset, path: Path) -> None:
+    """Write a simulation of samples atomically as NetCDF."""
+    with atomic_write(path) as temporary:
+        dataset.to_netcdf(temporary, engine="h5netcdf")
+
+
+def _scores(
+    run: Simulation, observed: dict[str, np.ndarray], members: dict[str, np.ndarray]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return metric values by prediction, one for each set of samples, and the number ``n`` of its observations."""
+    from dmg.core.calc.metrics import Metrics
+
+    scores: dict[str, dict[str, np.ndarray]] = {}
+    for name, predicted in run.series.items():
+        target = run.outputs.get(name, name)
+        if target not in observed or not members:
+            continue
+        known = observed[target][0]
+        if not np.isfinite(known).any():
+            raise DataError(f"no sample has an observation of '{target}'", where="train.target")
+        rows = [np.where(mask, known, np.nan) for mask in members.values()]
+        found = Metrics(np.tile(predicted, (len(rows), 1)), np.stack(rows), sites=list(members), names=METRICS)
+        scores[name] = {metric: np.asarray(getattr(found, metric)) for metric in METRICS}
+        scores[name]["n"] = np.array([np.isfinite(row).sum() for row in rows], dtype=float)
+        scores[name]["set"] = np.array(list(members), dtype=object)
+    return scores
+
+
+def _summaries(scores: dict[str, dict[str, np.ndarray]]) -> dict[str, Any]:
+    """Return scores over sets of samples as the summaries of other trainers have them."""
+    result: dict[str, Any] = {}
+    for target, found in scores.items():
+        result[target] = {
+            str(name): {m: _single(found[m][k], found["n"][k]) for m in METRICS} for k, name in enumerate(found["set"])
+        }
+    return result
+
+
+def _single(value: float, count: float) -> dict[str, Any]:
+    known = float(value) if np.isfinite(value) else None
+    return {"median": known, "mean": known, "std": None if known is None else 0.0, "n": int(count)}
