@@ -21,7 +21,7 @@ from dmg.registry import process_models
 from dmg.testing import draw_case, step_models
 
 # Both engines, routing, and the memory of every kind of network.
-KINDS = (("eager", "LstmModel"), ("fused", "LstmModel"), ("fused", "MinGruModel"), ("eager", "LstmMlpModel"))
+KINDS = (("eager", "GruModel"), ("fused", "LstmModel"), ("fused", "MinGruModel"), ("eager", "LstmMlpModel"))
 MODELS = [name for name in step_models() if any(not s.algebraic for s in process_models.get(name).states)]
 NAMES = [f"{name}-{engine}-{network}" for name in MODELS for engine, network in KINDS]
 SITES = ["a", "b", "c"]

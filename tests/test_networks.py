@@ -12,6 +12,7 @@ from dmg.models.neural_networks import (
     AnnCloseModel,
     AnnModel,
     CudnnLstmModel,
+    GruModel,
     LstmMlp2Model,
     LstmMlpModel,
     LstmModel,
@@ -84,6 +85,33 @@ def test_lstm_equals_torch(lstm, x):
     expected, (eh, ec) = torch_lstm(torch.relu(lstm.linear_in(x)))
     for a, b in ((h, expected), (h_n, eh), (c_n, ec)):
         torch.testing.assert_close(a, b)
+
+
+def test_gru_equals_torch_and_goes_on_from_its_state(x):
+    torch.manual_seed(0)
+    model, torch_gru = GruModel(NX, NY, H, dr=0.5).eval(), nn.GRU(H, H)
+    with torch.no_grad():
+        for mine, his in zip(model.gru.parameters(), torch_gru.parameters(), strict=True):
+            his.copy_(mine)
+    h, last = model.features(x)
+    expected, final = torch_gru(torch.relu(model.linear_in(x)))
+    torch.testing.assert_close(h, expected)
+    torch.testing.assert_close(last, final)
+    _, middle = model.features(x[:4])
+    torch.testing.assert_close(model.features(x[4:], middle)[0], h[4:])
+    torch.testing.assert_close(model(x), model.linear_out(h))
+    torch.testing.assert_close(model.head(h, [3, 1]), model(x)[..., [3, 1]])
+
+
+def test_gru_drops_weights_in_training_alone(x):
+    model = GruModel(NX, NY, H, dr=0.5)
+    model.train()(x).square().sum().backward()
+    dropped = (model.gru.w_ih.grad == 0).float().mean()
+    assert 0.3 < dropped < 0.7
+    assert not torch.equal(model(x), model(x))
+    assert torch.equal(model.eval()(x), model(x))
+    with pytest.raises(ConfigError, match="GruModel takes 4 inputs per step, the batch has 3"):
+        model(x[..., :3])
 
 
 def test_every_weight_learns_in_training_without_a_warning(lstm, x):

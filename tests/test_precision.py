@@ -18,7 +18,7 @@ def batch_of(config):
     return trainer.sampler.get_training_sample(data, data.n_sites, data.n_times)
 
 
-@pytest.mark.parametrize("network", ["LstmModel", "MinGruModel"])
+@pytest.mark.parametrize("network", ["LstmModel", "GruModel", "MinGruModel"])
 @pytest.mark.parametrize("phy", [True, False])
 def test_bf16_rounds_the_network_and_nothing_else(tmp_path, network, phy):
     changes = {} if phy else {"model__phy": None, "model__nn__out_size": 1}

@@ -25,7 +25,7 @@ from dmg.trainers import Trainer
 from hydrodl2.models.hbv.hbv import Hbv
 
 HERE = Path(__file__).parent
-SAVED = "Hbv-eager-LstmModel"
+SAVED = "Hbv-fused-LstmModel"
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ Importing this package registers them in ``dmg.registry.networks``.
 from dmg.models.neural_networks.ann import AnnModel
 from dmg.models.neural_networks.ann_close import AnnCloseModel
 from dmg.models.neural_networks.base import BaseNetwork
+from dmg.models.neural_networks.gru import GruModel
 from dmg.models.neural_networks.load import load_nn_model
 from dmg.models.neural_networks.lstm import CudnnLstmModel, LstmModel
 from dmg.models.neural_networks.lstm_mlp import LstmMlpModel
@@ -21,6 +22,7 @@ __all__ = [
     "AnnModel",
     "BaseNetwork",
     "CudnnLstmModel",
+    "GruModel",
     "LstmMlp2Model",
     "LstmMlpModel",
     "LstmModel",

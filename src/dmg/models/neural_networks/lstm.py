@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -12,16 +11,14 @@ from torch import Tensor, nn
 
 from dmg.errors import DataError
 from dmg.models.neural_networks.base import BaseNetwork, check_dropout, check_width
+from dmg.models.neural_networks.drop_connect import DropConnect
 from dmg.registry import networks
 
 LstmState = tuple[Tensor, Tensor]
 
 
-class DropConnectLstm(nn.Module):
-    """Single-layer LSTM whose weight matrices are dropped out (drop-connect).
-
-    One Bernoulli(1 − dr)/(1 − dr) mask per matrix and call, the same for every step and site
-    (Wan et al. 2013; Gal and Ghahramani 2016). The recurrence is torch's fused LSTM (cuDNN on a GPU).
+class DropConnectLstm(DropConnect):
+    """Single-layer LSTM with dropped weights.
 
     Parameters
     ----------
@@ -32,40 +29,14 @@ class DropConnectLstm(nn.Module):
     """
 
     def __init__(self, input_size: int, hidden_size: int, dr: float = 0.5) -> None:
-        super().__init__()
-        self.input_size, self.hidden_size, self.dr = input_size, hidden_size, dr
-        self.w_ih = nn.Parameter(torch.empty(4 * hidden_size, input_size))
-        self.w_hh = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
-        self.b_ih = nn.Parameter(torch.empty(4 * hidden_size))
-        self.b_hh = nn.Parameter(torch.empty(4 * hidden_size))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw weights and biases from U(−1/√h, 1/√h)."""
-        bound = 1.0 / math.sqrt(self.hidden_size)
-        for weight in self.parameters():
-            nn.init.uniform_(weight, -bound, bound)
+        super().__init__(4, input_size, hidden_size, dr)
 
     def forward(self, x: Tensor, state: LstmState, drop: bool) -> tuple[Tensor, LstmState]:
         """Run over [T, B, input_size] from a state of two tensors [1, B, hidden_size]."""
-        weights = [
-            F.dropout(self.w_ih, self.dr, training=drop),
-            F.dropout(self.w_hh, self.dr, training=drop),
-            self.b_ih,
-            self.b_hh,
-        ]
-        if x.is_cuda:
-            weights = _in_one_chunk(weights)
+        weights = self.weights(drop, x.is_cuda)
         # cuDNN keeps what its backward needs only if told that this is training, whatever the module's mode.
         h, *last = torch.lstm(x, state, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
         return h, (last[0], last[1])
-
-
-def _in_one_chunk(weights: list[Tensor]) -> list[Tensor]:
-    """Return the weights as views of one buffer, as cuDNN wants them (it copies and warns otherwise)."""
-    buffer = torch.cat([w.reshape(-1) for w in weights])
-    parts = buffer.split([w.numel() for w in weights])
-    return [part.view_as(w) for part, w in zip(parts, weights, strict=True)]
 
 
 @networks.register("LstmModel", "CudnnLstmModel")
