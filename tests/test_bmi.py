@@ -1,5 +1,6 @@
 """A trained model as a BMI component: it goes on by one step at a time as a run over all of them does."""
 
+import gc
 import logging
 
 import numpy as np
@@ -77,6 +78,7 @@ def test_every_model_streams(tmp_path, process, network):
 
 
 def test_instances_share_the_weights_of_a_run_and_let_go_of_them(run, tmp_path):
+    gc.collect()  # components of other tests that were not finalized
     path = write_case(tmp_path, run, ["s2"])
     one, other = component(path), component(path)
     assert one._model.run is other._model.run
