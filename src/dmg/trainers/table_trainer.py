@@ -14,7 +14,7 @@ from dmg.core.utils.stopwatch import Stopwatch
 from dmg.errors import DataError
 from dmg.registry import trainers
 from dmg.trainers import evaluate as scoring
-from dmg.trainers.report import print_scores
+from dmg.trainers.plots import print_scores
 from dmg.trainers.simulate import Simulation, to_dataset
 from dmg.trainers.trainer import Trainer, timings
 
