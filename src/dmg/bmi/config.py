@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BeforeValidator,
@@ -20,6 +20,7 @@ from dmg.conf.period import Date
 from dmg.conf.section import Section
 from dmg.errors import ConfigError
 
+Schema = TypeVar("Schema", bound=Section)
 PATHS = ("model", "attributes", "spin_up", "state")
 
 
@@ -120,8 +121,8 @@ class BmiConfig(Section):
         return self
 
 
-def read_bmi_config(path: str | Path) -> BmiConfig:
-    """Return the configuration in a YAML file, its paths made absolute.
+def read_bmi_config(path: str | Path, schema: type[Schema] = BmiConfig) -> Schema:
+    """Return the configuration of a component in a YAML file, its paths made absolute.
 
     Raises
     ------
@@ -143,7 +144,7 @@ def read_bmi_config(path: str | Path) -> BmiConfig:
         if isinstance(given := values.get(key), str):
             values[key] = str((path.parent / Path(given).expanduser()).resolve())
     try:
-        return BmiConfig.model_validate(values)
+        return schema.model_validate(values)
     except ValidationError as error:
-        found = explain(error, BmiConfig)
+        found = explain(error, schema)
         raise ConfigError(found.what, where=str(path), hint=found.hint) from None
