@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import yaml
 from bmi_case import NAMES, read
+from ngen_host import NgenHost
 
 from dmg.bmi import DerivationBmi
-from dmg.errors import ConfigError, DataError, UnknownNameError
+from dmg.errors import ConfigError, DataError, RunError, UnknownNameError
 from hydrodl2.calc.pet import hargreaves
 
 PET = NAMES["pet"]
@@ -95,6 +96,37 @@ def test_names_and_units_of_the_host(tmp_path):
     assert bmi.get_var_units("water_potential_evaporation_flux") == "kg m-2 s-1"
     value = read(bmi, "water_potential_evaporation_flux")[0]
     assert value * 3600 == pytest.approx(5.0, abs=0.05)  # all of the day in this hour
+
+
+def test_it_is_saved_within_a_day_and_restored(tmp_path):
+    def host(name, **changes):
+        component(tmp_path, **changes)
+        return NgenHost("dmg.bmi.DerivationBmi", str((tmp_path / "pet.yaml").rename(tmp_path / name)))
+
+    def go_on(driven, hours):
+        return [driven.step({NAMES["tmean"]: values}) or driven.get(PET) for values in hours]
+
+    one = host("one.yaml", clock="resume")
+    go_on(one, two_days()[:30])
+    state = one.save()
+    for clock, time in {"resume": 30 * 3600.0, "hot_start": 0.0}.items():
+        other = host(f"{clock}.yaml", clock=clock)
+        other.restore(state)
+        assert other.bmi.get_current_time() == time
+        np.testing.assert_array_equal(other.get(PET), one.get(PET))
+    resumed = host("again.yaml", clock="resume")
+    resumed.restore(state)
+    np.testing.assert_array_equal(go_on(resumed, two_days()[30:]), go_on(one, two_days()[30:]))
+
+    elsewhere = host("elsewhere.yaml", catchments=CASE["catchments"][::-1])
+    for message, bad in {
+        r"catchments of the state is \['a', 'b'\], here \['b', 'a'\]": state,
+        "not the state of a component of a formula": state[:-3],
+        "not the state of": np.frombuffer(b"something else entirely", dtype=np.uint8),
+    }.items():
+        with pytest.raises(RunError, match=message):
+            elsewhere.restore(bad)
+    assert elsewhere.bmi.get_current_time() == 0.0
 
 
 def test_misuse_is_said_and_changes_nothing(tmp_path):

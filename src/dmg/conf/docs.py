@@ -10,7 +10,7 @@ from pydantic_core import PydanticUndefined
 
 from dmg.conf.config import Config
 from dmg.conf.explain import section_of, sections
-from dmg.conf.section import OpenSection
+from dmg.conf.section import OpenSection, Section
 
 HEAD = """\
 # Configuration
@@ -49,19 +49,25 @@ def schema_table() -> str:
     parts = [HEAD]
     for title, block in blocks:
         doc = (block.__doc__ or "").strip().splitlines()[0]
-        parts.append(f"\n## {title}\n\n{doc}\n\n| key | type | default | meaning |\n|---|---|---|---|\n")
-        older: dict[str, list[str]] = {}
-        for old, new in getattr(block, "legacy", {}).items():
-            older.setdefault(new, []).append(f"`{old}`")
-        for name, field in block.model_fields.items():
-            meaning = field.description or ""
-            if name in older:
-                meaning += f" Older name: {', '.join(older[name])}."
-            cells = [f"`{name}`", type_name(field.annotation, field.metadata), _default(field), meaning]
-            parts.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
+        parts.append(f"\n## {title}\n\n{doc}\n\n{block_table(block)}")
         if issubclass(block, OpenSection):
             parts.append("\nFurther keys are arguments of the named class, and checked against it.\n")
     return "".join(parts)
+
+
+def block_table(block: type[Section]) -> str:
+    """Return the table of the keys of one block."""
+    rows = ["| key | type | default | meaning |\n|---|---|---|---|\n"]
+    older: dict[str, list[str]] = {}
+    for old, new in getattr(block, "legacy", {}).items():
+        older.setdefault(new, []).append(f"`{old}`")
+    for name, field in block.model_fields.items():
+        meaning = field.description or ""
+        if name in older:
+            meaning += f" Older name: {', '.join(older[name])}."
+        cells = [f"`{name}`", type_name(field.annotation, field.metadata), _default(field), meaning]
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
+    return "".join(rows)
 
 
 def type_name(annotation: Any, metadata: Any = ()) -> str:
