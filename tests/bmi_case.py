@@ -104,7 +104,8 @@ def random_run(
     RunDirectory.of(config).begin(config)
     normalised = {n: [0.0, 1.0, 0.5, 1.0] for n in [*names, "slope", "relief", *config.train.target]}
     about = {"units": {f.name: _unit(f.unit) for f in forcings}}
-    Normalisation(normalised, frozenset(config.model.use_log_norm), about).save(folder / "model" / FILE_NAME)
+    skewed = {"prcp", "streamflow"} if config.model.flow_regime == "low" else set()
+    Normalisation(normalised, frozenset(config.model.use_log_norm) | skewed, about).save(folder / "model" / FILE_NAME)
     torch.manual_seed(5)
     ModelHandler(config).save_model(1, folder / "model")
     rng, sites = np.random.default_rng(2), ["a", "b", "c"]

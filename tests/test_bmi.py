@@ -50,11 +50,32 @@ KINDS = [(name, "LstmModel") for name in SINGLE_STEP] + [
 
 @pytest.mark.parametrize(("process", "network"), KINDS)
 def test_every_model_streams(tmp_path, process, network):
-    run, store = random_run(tmp_path / "run", process, network)
+    check_stream(tmp_path, *random_run(tmp_path / "run", process, network))
+
+
+@pytest.mark.parametrize("flow_regime", ["high", "low"])
+def test_a_network_of_normalised_flow_streams(tmp_path, flow_regime):
+    settings = {"model__flow_regime": flow_regime, "model__output_unit": "mm/h", "model__use_log_norm": ["prcp"]}
+    check_stream(tmp_path, *random_run(tmp_path / "run", None, **settings))
+
+
+@pytest.mark.parametrize("kind", ["avg", "nn_parallel", None])
+def test_models_side_by_side_stream(tmp_path, kind):
+    several = {
+        "multimodel_type": kind,
+        "model__phy__name": ["Hbv", "HbvAdj"],
+        "model__phy__dynamic_params": {"Hbv": ["parBETA"], "HbvAdj": ["parBETA"]},
+    }
+    check_stream(tmp_path, *random_run(tmp_path / "run", "Hbv", **several))
+
+
+def check_stream(tmp_path, run, store):
     loaded = dmg.load_run(run)
-    declared = process_models.get(process) if process else None
+    phy = loaded.config.model.phy
+    declared = process_models.get(phy.name[0]) if phy and len(phy.name) == 1 else None
     wanted = list(loaded.config.train.target) + [s.name for s in (declared.states if declared else ())]
     expected = loaded.predict(store, outputs=wanted)
+    wanted = [str(name) for name in expected.data_vars]
     write_dataset(store.isel(time=slice(0, WARMUP)), tmp_path / "spin_up.nc")
     names = list(loaded.config.model.nn.forcings)
     exchanged = {v: {"variable": v, "name": f"my_{v}", "units": store[v].attrs["units"]} for v in names}

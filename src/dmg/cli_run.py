@@ -273,8 +273,7 @@ def guard(config: Config) -> None:
             return
         found = [path.name for path in folder.iterdir() if not path.name.startswith(".") and path.suffix != ".log"]
     else:
-        name = "simulation.zarr" if config.streams else "simulation.nc"
-        result = folder / "metrics.json" if config.mode == "test" else Path(str(config.sim_dir)) / name
+        result = folder / "metrics.json" if config.mode == "test" else Path(str(config.sim_dir)) / "simulation.nc"
         found = [str(result.relative_to(folder) if result.is_relative_to(folder) else result)] * result.exists()
     if found:
         raise RunError(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dmg.core.data.batch import Batch
+from dmg.core.data.loaders.site_data import FLOWS
 from dmg.engine import ModelState, ProcessModel
 from dmg.models.delta_models import DeltaState
 from dmg.models.multimodels import ENSEMBLE
@@ -49,7 +50,8 @@ class Stream:
         )
         self.batch = batch.map_tensors(lambda t: t.to(self.dtype).clone() if t.is_floating_point() else t)
         self.nodes = self.batch.n_sites
-        self.labels = [*handler.models, *([ENSEMBLE] if handler.ensemble is not None else [])]
+        several = handler.models.items() if len(handler.models) > 1 else ()
+        self._plain = {f"{m}_{n}": n for m, model in several for n in _units_of(run, model)}
         self.state: States = self.cold_state()
 
     @property
@@ -183,18 +185,30 @@ class Stream:
 
     def _advance(self, batch: Batch, static: str = "held") -> dict[str, np.ndarray]:
         handler = self.run.model
-        found = handler(batch, state=self.state, static=static, outputs=self.outputs, whole_state=True)
+        plain = dict.fromkeys(self._plain.get(name, name) for name in self.outputs)
+        found = handler(batch, state=self.state, static=static, outputs=list(plain), whole_state=True)
         values: dict[str, np.ndarray] = {}
         scale = batch.get("denorm_fn")
         for label, series in found.items():
-            bare = label == ENSEMBLE or len(handler.models) == 1
-            for name in self.outputs:
+            for name in plain:
+                shown = self._label(label, name)
+                if shown not in self.outputs:
+                    continue
                 last: Tensor = series[name][-1, :, 0]
-                if scale is not None and scale.normalisation is not None and name in scale.names:
+                if scale is not None and name in scale.names and self._is_network:
                     last = scale(last[None], name)[0]
-                values[name if bare else f"{label}_{name}"] = last.double().cpu().numpy()
+                values[shown] = last.double().cpu().numpy()
         self.state = handler.get_states()
         return values
+
+    @property
+    def _is_network(self) -> bool:
+        """Whether there is no process model, so that outputs are as the network was trained on them."""
+        return all(getattr(m, "phy_model", None) is None for m in self.run.model.models.values())
+
+    def _label(self, model: str, name: str) -> str:
+        """Return the name of an output of one of the models, plain if there is one model or it is their ensemble's."""
+        return name if model == ENSEMBLE or len(self.run.model.models) == 1 else f"{model}_{name}"
 
     @staticmethod
     def _fill(target: Tensor, columns: list[np.ndarray]) -> None:
@@ -203,14 +217,23 @@ class Stream:
 
 
 def output_units(run: Run) -> dict[str, str]:
-    """Return what the models of a run can give at every step, outputs and states, with their units."""
-    names: dict[str, str] = {}
-    for model in run.model.models.values():
-        process = getattr(model, "phy_model", None)
-        if process is None:
-            unit = run.config.model.output_unit
-            names |= dict.fromkeys(run.config.train.target, unit)
-            continue
-        declared = {d.name: d.unit or "1" for d in (*process.fluxes, *process.states)}
-        names |= declared | {f"{n}_no_rout": declared[n] for n in process.routed if n in declared}
-    return names
+    """Return what the models of a run can give at every step, outputs and states, with their units.
+
+    Of several models side by side that is what all of them have, as ``<model>_<output>``, and plain of their ensemble.
+    """
+    several = [_units_of(run, model) for model in run.model.models.values()]
+    if len(several) == 1:
+        return several[0]
+    common = [name for name in several[0] if all(name in units for units in several)]
+    labelled = {f"{m}_{n}": units[n] for m, units in zip(run.model.models, several, strict=True) for n in common}
+    return labelled | ({n: several[0][n] for n in common} if run.model.ensemble is not None else {})
+
+
+def _units_of(run: Run, model: Any) -> dict[str, str]:
+    process = getattr(model, "phy_model", None)
+    if process is None:
+        trained = run.normalisation.about.get("units", {})
+        flow = run.config.model.output_unit
+        return {n: flow if n in FLOWS else trained.get(n) or "1" for n in run.config.train.target}
+    declared = {d.name: d.unit or "1" for d in (*process.fluxes, *process.states)}
+    return declared | {f"{n}_no_rout": declared[n] for n in process.routed if n in declared}
