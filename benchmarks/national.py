@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import national_routing
+import national_twin
 from suite import Case, Figure, Suite
 
 CASES: Mapping[str, Case] = {
@@ -34,6 +35,17 @@ CASES: Mapping[str, Case] = {
         (
             Figure("ns", "CPU time", "ns per reach-substep", at_most=400),
             Figure("peak_gb", "peak memory", "GB", at_most=1),
+        ),
+    ),
+    "routing_twin": Case(
+        "Delaware, 456 segments, 168 gauges: Manning's n of a network of area and slope, learned from daily discharge",
+        national_twin.twin,
+        (
+            Figure("median", "error of n, median of the segments", "%"),
+            Figure("p90", "error of n, 90th percentile", "%", at_most=10),
+            Figure("noisy_median", "the same from discharge with an error of 5 %, median", "%", at_most=10),
+            Figure("noisy_p90", "90th percentile", "%"),
+            Figure("cpu_s", "CPU time, both", "s"),
         ),
     ),
 }

@@ -53,6 +53,14 @@ def test_columns_of_reaches_and_segments(tmp_path):
     assert GaugeNetwork.read(tmp_path / "segments.nc", ["40", "10", "20", "30"]).reach().tolist() == [[0, 1, 1, 1]]
 
 
+def test_a_store_says_itself_where_its_sites_drain_to(tmp_path):
+    sites = xr.Dataset({"to": ("site", [3, 3, 4, 0])}, coords={"site": ["1", "2", "3", "4"]})
+    sites.to_zarr(tmp_path / "units.zarr", zarr_format=2)
+    network = GaugeNetwork.read(tmp_path / "units.zarr", ["1", "2", "3", "4"])
+    assert network.gauges == {"4": "4"}
+    assert network.reach().tolist() == [[1, 1, 1, 1]]
+
+
 def test_gauges_above_which_units_are_missing_are_left_out(tmp_path, caplog):
     link = {"link": ("reach", [10, 20, 30, 40]), "to": ("reach", [30, 30, 40, 0])}
     link["gages"] = "reach", np.array([b"00", b"", b"01", b"02"], "S15")

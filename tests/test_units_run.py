@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from small_units import ABOVE, AREAS, GAUGES, UNITS, gauge_store, unit_store, units_config
 
 from dmg import ModelHandler, as_config
@@ -164,6 +165,8 @@ def test_training_at_gauges_lowers_the_loss_and_is_scored_there(tmp_path):
     trainer.evaluate()
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert metrics["sites"] == list(GAUGES)
+    with xr.open_dataset(tmp_path / "out/sites.nc") as table:
+        assert table["n"].sizes == {"site": 4}
     assert len(metrics["held"]["streamflow"]["nse"]) == 4
 
 

@@ -273,7 +273,8 @@ def guard(config: Config) -> None:
             return
         found = [path.name for path in folder.iterdir() if not path.name.startswith(".") and path.suffix != ".log"]
     else:
-        result = folder / "metrics.json" if config.mode == "test" else Path(str(config.sim_dir)) / "simulation.nc"
+        name = "simulation.zarr" if config.streams else "simulation.nc"
+        result = folder / "metrics.json" if config.mode == "test" else Path(str(config.sim_dir)) / name
         found = [str(result.relative_to(folder) if result.is_relative_to(folder) else result)] * result.exists()
     if found:
         raise RunError(

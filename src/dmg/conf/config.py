@@ -20,6 +20,9 @@ from dmg.errors import ConfigError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+MEMORY_OF_UNITS = 4.0
+"""Gigabytes that a simulation of the units of a river network may take, if the configuration does not say."""
+
 DERIVED_TIMES = ("train_time", "test_time", "sim_time", "all_time", "experiment_time")
 
 
@@ -86,7 +89,9 @@ class Config(Section):
         None, description="Folder with weights and normalisation to test, simulate with, or fine-tune."
     )
     plot_dir: str | None = Field(None, description="Plots; output_dir/plots.")
-    sim_dir: str | None = Field(None, description="Where mode sim writes simulation.nc; output_dir/sim.")
+    sim_dir: str | None = Field(
+        None, description="Where mode sim writes simulation.nc or simulation.zarr; output_dir/sim."
+    )
     log_dir: str | None = Field(None, description="Logs; output_dir/logs.")
     load_state_path: str | None = Field(None, description="State file to start a test or simulation from.")
     load_epoch: NonNegativeInt = Field(0, description="Epoch of the pretrained weights; 0 takes the best or newest.")
@@ -107,6 +112,8 @@ class Config(Section):
         values = cls.present_spelling({key: v for key, v in values.items() if key not in DERIVED_TIMES})
         if trained := values.pop("trained_model", None):
             values.setdefault("pretrained_model_dir", trained)
+        if values.get("trainer") == "MsTrainer" and isinstance(values.get("sim"), dict):
+            values["sim"] = {"max_memory": MEMORY_OF_UNITS, **values["sim"]}
         family = cls._folder_name(str(values.get("name") or cls.model_fields["name"].default))
         return folders(hand_down(without_time(values)), family)
 
@@ -136,6 +143,11 @@ class Config(Section):
         if self.mode == "sim" and self.sim is None:
             raise ConfigError("mode: sim needs the block 'sim'", hint="give sim.start_time and sim.end_time")
         return self
+
+    @property
+    def streams(self) -> bool:
+        """Whether a simulation streams through memory into a Zarr store."""
+        return self.sim is not None and self.sim.max_memory is not None
 
     @property
     def train_time(self) -> list[str]:

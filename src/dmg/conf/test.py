@@ -78,3 +78,25 @@ class Sim(Period):
     """Simulation without targets."""
 
     batch_size: PositiveInt | None = Field(None, description="Sites per batch; null for test.batch_size.")
+    max_memory: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="Gigabytes that a process may take: the simulation streams through memory in chunks of sites and "
+        "time into simulation.zarr, and goes on there after an interruption. Null collects everything in memory and "
+        "writes simulation.nc; for MsTrainer the default is 4.",
+    )
+    scheduler: str | None = Field(
+        None,
+        description="Stream on the workers of a Dask scheduler, tcp://HOST:PORT, or with `local` on processes of this "
+        "machine; needs max_memory, of each worker.",
+    )
+    workers: PositiveInt | None = Field(
+        None, description="Processes of the scheduler `local`; null for one per processor."
+    )
+
+    @model_validator(mode="after")
+    def _scheduler_streams(self) -> Self:
+        if self.scheduler is not None and self.max_memory is None:
+            raise ConfigError(
+                "sim.scheduler shares out a simulation that streams", hint="give sim.max_memory, in GB of each worker"
+            )
+        return self

@@ -6,8 +6,11 @@ import sys
 from typing import Any
 
 
-def progress(total: int, description: str, initial: int = 0, unit: str = "batch") -> Any:
-    """Return a tqdm bar on the standard error stream, which the first process shows if that is a terminal."""
+def progress(total: int, description: str | None, initial: int = 0, unit: str = "batch") -> Any:
+    """Return a tqdm bar on the standard error stream, which the first process shows if that is a terminal.
+
+    Without a description it shows nothing.
+    """
     from tqdm import tqdm
 
     from dmg.core.utils.processes import is_main
@@ -17,7 +20,7 @@ def progress(total: int, description: str, initial: int = 0, unit: str = "batch"
         initial=initial,
         desc=description,
         unit=unit,
-        disable=not (is_main() and sys.stderr.isatty()),
+        disable=not (description and is_main() and sys.stderr.isatty()),
         dynamic_ncols=True,
         leave=False,
         mininterval=0.5,

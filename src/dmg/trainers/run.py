@@ -162,12 +162,12 @@ class Run:
     @property
     def simulation(self) -> xr.Dataset:
         """The simulation of the test period, ``simulation.nc``, or else that of mode sim; read lazily."""
-        import xarray as xr
+        from dmg.core.data.dataset import open_file
 
-        files = (self._files.simulation, self._files.sim_simulation)
+        files = (self._files.simulation, self._files.sim_simulation, self._files.sim_stream)
         if not any(path.exists() for path in files):
             raise RunError("the run has no simulation", where=str(files[0]), hint="test it, or simulate with it")
-        return xr.open_dataset(next(path for path in files if path.exists()), engine="h5netcdf")
+        return open_file(next(path for path in files if path.exists()))
 
     @overload
     def predict(

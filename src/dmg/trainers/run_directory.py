@@ -45,6 +45,7 @@ class RunDirectory:
         self.training_log = self.root / "training_log.csv"
         self.simulation = self.root / "simulation.nc"
         self.sim_simulation = Path(sim_dir or self.root / "sim") / "simulation.nc"
+        self.sim_stream = self.sim_simulation.with_suffix(".zarr")
         self.states = self.root / "model_states.safetensors"
         self.sites = self.root / "sites.nc"
         self.report = self.root / "report.html"

@@ -74,7 +74,7 @@ def simulate_sites(
     outputs: Sequence[str] | None = None,
     start: FullState | None = None,
     account: bool = False,
-    description: str = "simulating",
+    description: str | None = "simulating",
 ) -> Simulation:
     """Run the models over all sites and time steps of a dataset, without gradient.
 
@@ -98,7 +98,7 @@ def simulate_sites(
     account
         Recompute the budgets in float64 too.
     description
-        Text of the progress bar.
+        Text of the progress bar; None for no bar.
 
     Returns
     -------

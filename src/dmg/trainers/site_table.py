@@ -73,12 +73,20 @@ def site_values(trainer: Trainer, names: list[str]) -> dict[str, np.ndarray]:
 
 
 def learned_parameters(trainer: Trainer, name: str) -> dict[str, np.ndarray]:
-    """Return the parameters that a model learned, [N], averaged over time and components, batch by batch of sites."""
+    """Return the parameters that a model learned, [N], averaged over time and components, batch by batch of sites.
+
+    Those of a gauge are means of the units above it by area.
+    """
     coupled, data = trainer.model.models[name], trainer.eval_dataset
     size, parts = trainer.config.test.batch_size, {}
     for begin in range(0, data.n_sites, size):
         batch = trainer.sampler.get_validation_sample(data, begin, min(begin + size, data.n_sites))
         found = coupled.physical_parameters(batch, static=trainer.config.model.static)
+        upstream = batch.get("upstream")
         for parameter, values in found.items():
-            parts.setdefault(parameter, []).append(site_means(values, batch.n_sites))
+            if upstream is None:
+                means = site_means(values, batch.n_sites)
+            else:
+                means = upstream.at_gauges(site_means(values, len(upstream.sites)))
+            parts.setdefault(parameter, []).append(means)
     return {parameter: np.concatenate(pieces) for parameter, pieces in parts.items()}

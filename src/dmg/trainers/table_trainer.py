@@ -10,13 +10,13 @@ import numpy as np
 
 from dmg.core.post import plot_scatter
 from dmg.core.utils.atomic import atomic_write, write_text
-from dmg.core.utils.stopwatch import Stopwatch
+from dmg.core.utils.stopwatch import Stopwatch, timings
 from dmg.errors import DataError
 from dmg.registry import trainers
 from dmg.trainers import evaluate as scoring
 from dmg.trainers.plots import print_scores
 from dmg.trainers.simulate import Simulation, to_dataset
-from dmg.trainers.trainer import Trainer, timings
+from dmg.trainers.trainer import Trainer
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -58,8 +58,8 @@ class TableTrainer(Trainer):
         """
         stopwatch = Stopwatch()
         config, data = self.config, self.eval_dataset
-        self._load_weights()
-        self._begin(data={"test": data.fingerprint()})
+        self.load_weights()
+        self.begin(data={"test": data.fingerprint()})
         wanted = list(dict.fromkeys([*config.train.target, *config.model.outputs]))
         self.simulation = run = self._simulate(data, config.test.batch_size, STATIC, wanted)
         observed = scoring.observations(data, 1)
@@ -105,8 +105,8 @@ class TableTrainer(Trainer):
         """
         stopwatch = Stopwatch()
         config, data = self.config, self.dataset
-        self._load_weights()
-        self._begin(data={"sim": data.fingerprint()})
+        self.load_weights()
+        self.begin(data={"sim": data.fingerprint()})
         size = (config.sim.batch_size if config.sim else None) or config.test.batch_size
         outputs = config.model.outputs and list(dict.fromkeys([*config.train.target, *config.model.outputs]))
         self.simulation = run = self._simulate(data, size, STATIC, outputs or None)

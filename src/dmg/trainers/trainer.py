@@ -16,7 +16,7 @@ from dmg.core.data.batch import Batch
 from dmg.core.logging import get_exp_logger
 from dmg.core.utils.atomic import write_text
 from dmg.core.utils.processes import is_main, wait_for_all
-from dmg.core.utils.stopwatch import Seconds, Stopwatch
+from dmg.core.utils.stopwatch import Stopwatch, timings
 from dmg.errors import ConfigError
 from dmg.models.full_state import FullState
 from dmg.registry import loaders, samplers, trainers
@@ -29,6 +29,7 @@ from dmg.trainers.report import write_report
 from dmg.trainers.run_directory import RunDirectory
 from dmg.trainers.simulate import Simulation, simulate_sites, to_dataset, write_simulation
 from dmg.trainers.site_table import site_table, write_site_table
+from dmg.trainers.stream_run import stream_simulation
 from dmg.trainers.train import Training
 from dmg.trainers.weights import load_pretrained, load_trained, read_best
 
@@ -130,20 +131,20 @@ class Trainer(BaseTrainer):
     @cached_property
     def train_dataset(self) -> Batch:
         """What is trained on."""
-        given = self._given["train"]
-        return self.loader.train_dataset if given is None else _as_batch(given)
+        given = self.given_dataset("train")
+        return self.loader.train_dataset if given is None else given
 
     @cached_property
     def eval_dataset(self) -> Batch:
         """What is evaluated on: the test period, warm-up before it."""
-        given = self._given["eval"]
-        return self.loader.eval_dataset if given is None else _as_batch(given)
+        given = self.given_dataset("eval")
+        return self.loader.eval_dataset if given is None else given
 
     @cached_property
     def dataset(self) -> Batch:
         """What is simulated with; its first ``model.warmup`` steps spin the models up."""
-        given = self._given["sim"]
-        return self.eval_dataset if given is None else _as_batch(given)
+        given = self.given_dataset("sim")
+        return self.eval_dataset if given is None else given
 
     def train(self) -> ModelHandler:
         """Train the models, and return them with the weights of the last epoch or of the best, if it validates.
@@ -158,7 +159,7 @@ class Trainer(BaseTrainer):
         """
         stopwatch = Stopwatch()
         config, data = self.config, self.train_dataset
-        self._begin(data={"train": data.fingerprint()})
+        self.begin(data={"train": data.fingerprint()})
         if self.loss_func is None:
             self.loss_func = self._make_losses(data)
         if self.optimizer is None:
@@ -231,10 +232,10 @@ class Trainer(BaseTrainer):
         """
         stopwatch = Stopwatch()
         config, data = self.config, self.eval_dataset
-        self._load_weights()
-        self._begin(data={"test": data.fingerprint()})
+        self.load_weights()
+        self.begin(data={"test": data.fingerprint()})
         targets, more = list(config.train.target), config.model.outputs
-        start = self._initial_state()
+        start = self.initial_state()
         runs: dict[str, Simulation] = {}
         constant = all(getattr(m, "has_constant_statics", True) for m in self.model.models.values())
         for static in ("last", "held"):
@@ -286,22 +287,34 @@ class Trainer(BaseTrainer):
         -------
         dict
             Name to series [T, N, 1] (or [N] for what has no time), as ``simulation.nc`` has them: the targets and
-            ``model.outputs``, or everything if that is empty.
+            ``model.outputs``, or everything if that is empty. Where the simulation streams (``sim.max_memory``) they
+            are variables [T, N] of ``simulation.zarr``, read when they are asked for.
         """
+        if self.config.streams:
+            return stream_simulation(self)
         stopwatch = Stopwatch()
         config, data = self.config, self.dataset
-        self._load_weights()
-        self._begin(data={"sim": data.fingerprint()})
+        self.load_weights()
+        self.begin(data={"sim": data.fingerprint()})
         batch_size = (config.sim.batch_size if config.sim else None) or config.test.batch_size
-        # Nothing named means everything; what is named comes beside the targets.
-        outputs = config.model.outputs and list(dict.fromkeys([*config.train.target, *config.model.outputs]))
-        start = self._initial_state()
-        self.simulation = self._simulate(data, batch_size, config.model.static, outputs or None, start)
+        start = self.initial_state()
+        self.simulation = self._simulate(data, batch_size, config.model.static, self.sim_outputs, start)
         if self.run_dir:
             write_simulation(to_dataset(self.simulation), self.run_dir.sim_simulation)
             self._save_state()
             self.run_dir.note(**timings("simulate", stopwatch.read()))
         return {k: v[..., None] if v.ndim == 2 else v for k, v in self.simulation.series.items()}
+
+    @property
+    def sim_outputs(self) -> list[str] | None:
+        """Names of what a simulation returns, beside the targets what is named; None, if nothing is, for everything."""
+        named = self.config.model.outputs
+        return list(dict.fromkeys([*self.config.train.target, *named])) if named else None
+
+    def given_dataset(self, kind: str) -> Batch | None:
+        """Return the dataset ``train``, ``eval`` or ``sim`` that the trainer was given; None if it reads its own."""
+        given = self._given[kind]
+        return None if given is None else _as_batch(given)
 
     def _simulate(
         self,
@@ -324,7 +337,7 @@ class Trainer(BaseTrainer):
             description=f"simulating ({static})",
         )
 
-    def _initial_state(self) -> FullState | None:
+    def initial_state(self) -> FullState | None:
         """Return the state of ``load_state_path``, if it is given."""
         path = self.config.load_state_path
         return FullState.load(path) if path else None
@@ -334,7 +347,7 @@ class Trainer(BaseTrainer):
         if self.config.cache_states:
             self.simulation.state.save(self.run_dir.states)
 
-    def _begin(self, **entries: Any) -> None:
+    def begin(self, **entries: Any) -> None:
         """Write the configuration and the record, once per trainer."""
         if self.run_dir is None:
             return
@@ -344,7 +357,7 @@ class Trainer(BaseTrainer):
         self.run_dir.begin(self.config, **entries)
         self._began = True
 
-    def _load_weights(self) -> None:
+    def load_weights(self) -> None:
         """Load trained weights: in modes test and sim, unless the model was given with weights loaded.
 
         In the other modes the model is used as it is, trained here or by the caller's own loop.
@@ -378,11 +391,6 @@ class Trainer(BaseTrainer):
             return scoring.median_nse(run, scoring.observations(data, len(run.times)))
 
         return validate
-
-
-def timings(what: str, seconds: Seconds) -> dict[str, dict[str, float]]:
-    """Return entries of the record: seconds of the clock, and of the processor."""
-    return {"timings": {f"{what}_s": round(seconds.wall, 2)}, "cpu_timings": {f"{what}_s": round(seconds.cpu, 2)}}
 
 
 def _print_above_bar(line: str) -> None:

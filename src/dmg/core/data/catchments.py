@@ -45,6 +45,12 @@ class Catchments:
             {**units.stored(), **tensors}, sites=units.sites, times=units.times, names=units.names, units=units.units
         )
 
+    def at_gauges(self, values: np.ndarray) -> np.ndarray:
+        """Return the means by area, over the units above each gauge, of what is known of units: [U] to [G]."""
+        areas = self.units["areas"].double().cpu().numpy()
+        total = self.rivers.accumulate(areas * values) / self.rivers.accumulate(areas)
+        return total[self.outlets].astype(np.float32)
+
     def select_sites(self, columns: slice | Sequence[int] | np.ndarray) -> Catchments:
         """Return the catchments of some of the gauges, by position: the sub-network above them."""
         outlets = self.outlets[columns]

@@ -176,26 +176,37 @@ def write_dataset(ds: xr.Dataset, path: str | Path) -> Path:
     DataError
         If the suffix is another, or the dataset is not canonical.
     """
-    from dmg._version import __version__
     from dmg.core.utils.atomic import atomic_write
 
     path = Path(path).expanduser()
     if path.suffix not in (".nc", ".zarr"):
         raise DataError(f"cannot write '{path.name}'", hint="the name of a store ends in .nc or .zarr")
-    ds = canonical(ds.copy(), where=str(path))
+    ds = _described(canonical(ds.copy(), where=str(path)))
+    with atomic_write(path) as temporary:
+        if path.suffix == ".nc":
+            ds.to_netcdf(temporary, engine="h5netcdf", encoding=_encoding(ds, "nc"))
+        else:
+            write_zarr(ds, temporary)
+    return path
+
+
+def write_zarr(ds: xr.Dataset, path: str | Path) -> None:
+    """Write a canonical dataset, or only its coordinates, as a Zarr directory, not atomically."""
+    ds = _described(ds.copy())
+    # Format 2: text ids of variable length have no settled encoding in format 3 yet.
+    ds.to_zarr(path, mode="w", zarr_format=2, consolidated=True, encoding=_encoding(ds, "zarr"))
+
+
+def _described(ds: xr.Dataset) -> xr.Dataset:
+    """Give a dataset the attributes of CF, and no encoding."""
+    from dmg._version import __version__
+
     ds.attrs = {**ds.attrs, "Conventions": "CF-1.11", "featureType": "timeSeries", "dmg_version": __version__}
     ds["site"].attrs.update(long_name="site id", cf_role="timeseries_id")
     ds["time"].attrs.update(standard_name="time", axis="T")
     for var in ds.variables.values():
         var.encoding = {}
-    with atomic_write(path) as temporary:
-        if path.suffix == ".nc":
-            ds.to_netcdf(temporary, engine="h5netcdf", encoding=_encoding(ds, "nc"))
-        else:
-            # Format 2: text ids of variable length have no settled encoding in format 3 yet.
-            encoding = _encoding(ds, "zarr")
-            ds.to_zarr(temporary, mode="w", zarr_format=2, consolidated=True, encoding=encoding)
-    return path
+    return ds
 
 
 def _encoding(ds: xr.Dataset, kind: str) -> dict[str, dict[str, Any]]:

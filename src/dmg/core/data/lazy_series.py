@@ -96,6 +96,9 @@ class BlockCache:
         groups = self._group[columns]
         for group in np.unique(groups):
             at = np.flatnonzero(groups == group)
+            if rows.shape[1] == 1:
+                self._take_rows(found, key, rows[:, 0], columns, at, int(group))
+                continue
             wanted = np.broadcast_to(rows, (rows.shape[0], len(columns)))[:, at]
             steps = wanted // self.steps
             for step in np.unique(steps):
@@ -105,6 +108,21 @@ class BlockCache:
                     wanted[line, column] - step * self.steps, self._place[columns[at[column]]]
                 ]
         return found
+
+    def _take_rows(
+        self, found: np.ndarray, key: str, rows: np.ndarray, columns: np.ndarray, at: np.ndarray, group: int
+    ) -> None:
+        """Take the same steps of all sites of a group; they lie together in most cases."""
+        places, there = _as_slice(self._place[columns[at]]), _as_slice(at)
+        steps = rows // self.steps
+        for step in np.unique(steps):
+            line = np.flatnonzero(steps == step)
+            values = self.block(int(step), group)[key][_as_slice(rows[line] - step * self.steps)][:, places]
+            lines = _as_slice(line)
+            if isinstance(lines, slice) or isinstance(there, slice):
+                found[lines, there] = values
+            else:
+                found[np.ix_(lines, there)] = values
 
 
 class LazySeries:
@@ -208,3 +226,10 @@ def in_memory(series: Tensor | LazySeries) -> Tensor:
 def _size(block: Mapping[str, np.ndarray]) -> int:
     """Bytes of a block; arrays that are there under two keys count once."""
     return sum(array.nbytes for array in {id(a): a for a in block.values()}.values())
+
+
+def _as_slice(positions: np.ndarray) -> slice | np.ndarray:
+    """Return positions that follow each other as a slice, which takes a view."""
+    first = int(positions[0])
+    together = np.array_equal(positions, np.arange(first, first + len(positions)))
+    return slice(first, first + len(positions)) if together else positions

@@ -41,8 +41,9 @@ def read_topology(path: str | Path) -> Topology:
     """Read a river network.
 
     The suffix decides: ``.gpkg`` is a hydrofabric (tables ``flowpaths`` and ``nexus``, and whatever table names
-    gauges; only attributes are read), ``.nc`` has ``link`` and ``to`` (NHD), or ``tosegment`` (PRMS, counted from 1,
-    0 at an outlet); anything else is JSON in the published form.
+    gauges; only attributes are read); ``.nc`` and ``.zarr`` have ``link`` and ``to`` (NHD), ``to`` over ``site``, or
+    ``tosegment`` (PRMS, counted from 1, 0 at an outlet); anything else is JSON in the published form. Where a store
+    with ``to`` names no gauges, every outlet is one, under its own name.
 
     Raises
     ------
@@ -50,11 +51,11 @@ def read_topology(path: str | Path) -> Topology:
         If it is not such a file.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"no such file: {path}", where="observations.topology_path")
     if path.suffix.lower() in GEOPACKAGE:
         return _geopackage(path)
-    return _netcdf(path) if path.suffix.lower() in (".nc", ".nc4") else _graph(path)
+    return _store(path) if path.suffix.lower() in (".nc", ".nc4", ".zarr") else _graph(path)
 
 
 def _graph(path: Path) -> Topology:
@@ -132,7 +133,7 @@ def _rows(
     ]
 
 
-def _netcdf(path: Path) -> Topology:
+def _store(path: Path) -> Topology:
     from dmg.core.data.dataset import open_file
 
     with open_file(path) as ds:
@@ -145,11 +146,15 @@ def _netcdf(path: Path) -> Topology:
                 at = zip(_texts(ds["poi_gage_id"].values), ds["poi_gage_segment"].values, strict=True)
                 gauges = {gauge: ids[int(segment) - 1] for gauge, segment in at if segment > 0}
             return Topology(edges, gauges, {})
-        if "link" in ds and "to" in ds:
-            ids, to = _texts(ds["link"].values), _texts(ds["to"].values)
+        names = next((name for name in ("link", "site") if name in ds.variables), None)
+        if names and "to" in ds:
+            ids, to = _texts(ds[names].values), _texts(ds["to"].values)
             known = set(ids)
-            named = _texts(ds["gages"].values) if "gages" in ds else [""] * len(ids)
             edges = [(i, below) for i, below in zip(ids, to, strict=True) if below in known]
+            if "gages" in ds:
+                named = _texts(ds["gages"].values)
+            else:
+                named = [i if below not in known else "" for i, below in zip(ids, to, strict=True)]
             return Topology(edges, {gauge: i for gauge, i in zip(named, ids, strict=True) if gauge}, {})
         raise DataError(
             "the file says not which reach drains into which",

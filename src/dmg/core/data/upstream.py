@@ -45,6 +45,13 @@ class Upstream:
         """Ids of the units."""
         return list(self.hourly.sites)
 
+    def at_gauges(self, values: np.ndarray) -> np.ndarray:
+        """Return the means by area, over the units above each gauge, of what is known of units: [U] to [G]."""
+        weights = self.outlet_topo.double().cpu().numpy()
+        if "areas" in self.hourly:
+            weights = weights * self.hourly["areas"].double().cpu().numpy()
+        return (weights @ values / weights.sum(axis=1)).astype(np.float32)
+
     def select_sites(self, columns: slice | Sequence[int] | np.ndarray) -> Upstream:
         """Return the units above some of the gauges (positions); a unit above several is there once."""
         rows = np.arange(len(self.outlet_topo))[columns]

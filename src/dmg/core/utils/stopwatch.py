@@ -32,5 +32,10 @@ class Stopwatch:
         return Seconds(now.wall - self._zero.wall, now.cpu - self._zero.cpu)
 
 
+def timings(what: str, seconds: Seconds) -> dict[str, dict[str, float]]:
+    """Return entries of the record: seconds of the clock, and of the processor."""
+    return {"timings": {f"{what}_s": round(seconds.wall, 2)}, "cputimings": {f"{what}_s": round(seconds.cpu, 2)}}
+
+
 def _now() -> Seconds:
     return Seconds(time.perf_counter(), time.process_time())
