@@ -230,6 +230,9 @@ def test_parameters_and_layers_recovered_from_the_command_line(tmp_path, capsys)
     assert set(scores) == {"all", "trained", "holdout"}
     assert scores["holdout"]["nse"]["median"] > 0.99
     assert scores["holdout"]["nse"]["n"] == 100
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "LeafPhotosynthesis with ParameterNetworks" in page
+    assert "1970" not in page.partition("config.yaml")[0]
     # A simulation in chunks needs no observations, and gives the same.
     assert main(["mode=sim", f"output_dir={out}", "sim.batch_size=300", "model.outputs=[An]"]) == 0
     with xr.open_dataset(f"{out}/sim/simulation.nc") as found:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dmg._version import __version__
+from dmg.conf.derive import is_timeless
 from dmg.core.utils.atomic import write_text
 from dmg.errors import RunError
 from dmg.trainers.plots import SHOWN
@@ -93,9 +94,9 @@ def _title(config: Mapping[str, Any]) -> str:
 def _about(files: RunDirectory, record: Mapping, metrics: Mapping, config: Mapping) -> str:
     parts = [f"Run {files.root.resolve().name}", f"begun {str(record.get('started', ''))[:16].replace('T', ' ')}"]
     train = config.get("train") or {}
-    if train:
+    if train and not is_timeless(config.get("data_loader")):
         parts.append(f"trained {train['start_time']} to {train['end_time']}".replace("/", "-"))
-    if metrics:
+    if metrics.get("period"):
         parts.append(" to ".join(day.removesuffix("T00:00") for day in metrics["period"]).join(["tested ", ""]))
     return " · ".join(parts)
 

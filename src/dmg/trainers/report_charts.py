@@ -118,6 +118,8 @@ def _series(
     if not files.simulation.is_file():
         return None
     with xr.open_dataset(files.simulation, engine="h5netcdf") as opened:
+        if "time" not in opened.dims:
+            return None  # samples
         if [str(s) for s in opened["site"].values] != [str(s) for s in metrics["sites"]] or opened.sizes["time"] < 2:
             return None
         times = opened["time"].values.astype("datetime64[ms]").astype(np.int64)

@@ -15,6 +15,7 @@ from dmg.errors import DataError
 from dmg.registry import trainers
 from dmg.trainers import evaluate as scoring
 from dmg.trainers.plots import print_scores
+from dmg.trainers.report import write_report
 from dmg.trainers.simulate import Simulation, to_dataset
 from dmg.trainers.trainer import Trainer
 
@@ -65,14 +66,16 @@ class TableTrainer(Trainer):
         observed = scoring.observations(data, 1)
         sets = scoring.groups(data.holdout, len(run.sites))
         summary = {STATIC: _summaries(_scores(run, observed, sets))}
-        members = {} if data.get("group") is None else {g: data["group"] == g for g in sorted(set(data["group"]))}
+        groups = data.get("group")
+        members = {"all": sets["all"]} if groups is None else {g: groups == g for g in sorted(set(groups))}
         by_group = _scores(run, observed, members)
         self.metrics = scoring.plain(
             {
                 "samples": len(run.sites),
-                "groups": list(members),
+                "sites": list(members),
+                "holdout": [bool(data.holdout is not None and data.holdout[m].all()) for m in members.values()],
                 "units": {name: run.units[name] for name in by_group},
-                STATIC: {name: {m: v for m, v in found.items() if m != "n"} for name, found in by_group.items()},
+                STATIC: {name: {m: found[m] for m in METRICS} for name, found in by_group.items()},
             }
         )
         if self.run_dir:
@@ -90,6 +93,7 @@ class TableTrainer(Trainer):
                         save_path=self.run_dir.plot_dir / f"scatter_{name}.png",
                     )
             self.run_dir.note(**timings("evaluate", stopwatch.read()))
+            write_report(self.run_dir)
         if self.verbose:
             print_scores(summary)
         return summary
