@@ -24,7 +24,7 @@ def test_roughness_is_learned_from_discharge_at_a_few_gauges():
     with torch.no_grad():
         observed = discharge(true)[:, gauges]
     network = torch.nn.Sequential(torch.nn.Linear(1, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
-    optimizer = torch.optim.Adam(network.parameters(), 0.05)
+    optimizer = torch.optim.Adam(network.parameters(), 0.1)
     for _ in range(60):
         n = 0.015 * (0.25 / 0.015) ** torch.sigmoid(network(area)[:, 0])
         loss = ((discharge(n)[:, gauges] - observed) / observed.std(0)).square().mean()
@@ -32,5 +32,4 @@ def test_roughness_is_learned_from_discharge_at_a_few_gauges():
         loss.backward()
         optimizer.step()
     error = ((n - true) / true).detach().abs()
-    assert float(error.median()) < 0.1
-    assert float(error.quantile(0.9)) < 0.2
+    assert float(error.quantile(0.9)) < 0.1
