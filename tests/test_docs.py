@@ -61,6 +61,10 @@ def test_commands_use_keys_and_files_that_exist(words):
             "for law in LAWS: law(TwoStores)\n"
             "assert flow.shape == (100, 5, 1) and 'streamflow' in summary['held']",
         ),
+        (
+            "routing",
+            "assert discharge.shape == (30, 4) and share.grad.abs().min() > 0 and inflow.grad.isfinite().all()",
+        ),
         ("how_to_run", "from pathlib import Path; assert Path('output/in_python/metrics.json').exists()"),
     ],
 )

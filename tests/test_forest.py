@@ -58,6 +58,17 @@ def test_models_that_cannot_run_on_a_forest_are_refused():
         )  # fmt: skip
 
 
+def test_step_that_no_tape_can_hold_is_refused():
+    x = {"lateral": torch.ones(1, 3)}
+    about = {"length": torch.ones(3), "slope": torch.ones(3), "weight": torch.ones(3)}
+    reach = MuskingumCungeReach()
+    passing = Passing(reach.above, ("outflow",), False)
+    with pytest.raises(StepError, match="100000000 steps of 3 sites are more than a tape can hold"):
+        run_forest(
+            reach, Forest([-1] * 3, 32), passing, x, torch.ones(3, 3), about, {"discharge": torch.ones(3)}, 10**8
+        )
+
+
 def test_pipeline_keeps_the_order_that_is_needed_and_ends_with_an_error():
     seen = []
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from dmg.engine.forest import Forest, Indices
 from dmg.engine.forest_plan import ForestPlan
 from dmg.engine.pipeline import Task, run_pipeline
+from dmg.errors import StepError
 
 # Memory of the tapes of all segments that are under way.
 TAPE_BYTES = 48 * 2**20
@@ -76,6 +77,11 @@ class ForestRun:
     def new_tapes(self, width: int) -> tuple[Tensor, int]:
         """Return tapes [ring, (blocks + 1) * stride]; the lanes after the last block give and owe nothing."""
         stride = self.span * self.substeps * width
+        if (self.forest.blocks + 1) * stride >= 2**31:
+            raise StepError(
+                f"{self.substeps} steps of {self.forest.sites} sites are more than a tape can hold",
+                hint="give the forcing in shorter steps, with fewer substeps",
+            )
         tapes = torch.empty(self.ring, (self.forest.blocks + 1) * stride, dtype=self.plan.dtype)
         tapes[:, self.forest.blocks * stride :] = 0.0
         return tapes, stride

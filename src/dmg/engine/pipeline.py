@@ -51,7 +51,14 @@ def run_pipeline(workers: Iterable[Iterable[Task]]) -> None:
     threads = [threading.Thread(target=work, args=(tasks,), name="dmg") for tasks in workers]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.join()
+    except BaseException as interruption:
+        with changed:
+            failures.append(interruption)
+            changed.notify_all()
+        for thread in threads:
+            thread.join()
     if failures:
         raise failures[0]
