@@ -2,8 +2,9 @@
 
 The problem: HBV 1.0, parBETA and parBETAET dynamic, 100 sites, 16 components, float32; from the raw output of the
 network's head to routed streamflow, and back to gradients of the same. Every case runs in a process of its own on one
-thread, its comparator in the same process, turn by turn, or right after it; figures are medians. CPU seconds count:
-wall seconds are given for the state of the machine.
+thread, its comparator in the same process, turn by turn, or right after it; figures are medians. Freed memory is kept,
+as every run of the package keeps it, but where memory is what is measured. CPU seconds count: wall seconds are given
+for the state of the machine.
 
     python benchmarks/engine.py                    # every case: one JSON line each; updates results/engine.json
     python benchmarks/engine.py kernel memory      # some cases

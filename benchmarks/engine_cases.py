@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -46,6 +47,19 @@ def timed(repeats: int, **functions: Callable[[], object]) -> dict[str, dict[str
         }
         for name, pairs in taken.items()
     }
+
+
+def memory_kept(measure: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Let a case run with freed memory kept, as every run of the package does."""
+
+    @functools.wraps(measure)
+    def measured(*arguments: Any) -> dict[str, Any]:
+        from dmg.core.utils.freed_memory import freed_memory_kept
+
+        with freed_memory_kept():
+            return measure(*arguments)
+
+    return measured
 
 
 def refuse_fallbacks() -> None:
@@ -115,6 +129,7 @@ class Problem:
         flow.sum().backward()
 
 
+@memory_kept
 def kernel() -> dict[str, Any]:
     """Time per element-step, against the loop and its adjoint written by hand in C."""
     problem = Problem(STEPS)
@@ -167,15 +182,19 @@ def _hand_written(problem: Problem) -> tuple[Any, dict[str, float]] | None:
     return library, library.agreement(problem)
 
 
+@memory_kept
 def published(steps: int, repeats: int) -> dict[str, Any]:
     """CPU time of the published package over that of the engine."""
     python = os.environ.get("DMG_PUBLISHED_PYTHON")
     problem = Problem(steps)
-    own = timed(9, routed=problem.routed)["routed"]
+    functions: dict[str, Callable[[], object]] = {"routed": problem.routed}
+    if steps != STEPS:
+        functions["short"] = Problem(STEPS).routed
+    times = timed(9, **functions)
+    own = times["routed"]
     result: dict[str, Any] = {**own, "repeats": 9}
     if steps != STEPS:
-        short = Problem(STEPS)
-        result["times_365"] = own["cpu_s"] / timed(9, routed=short.routed)["routed"]["cpu_s"]
+        result["times_365"] = own["cpu_s"] / times["short"]["cpu_s"]
     if python is None:
         print(
             "the published package is left out; to measure it: python -m venv V && "
@@ -241,6 +260,7 @@ def _resident(field: str) -> float:
     return int(line.split()[1]) / 1024
 
 
+@memory_kept
 def compiled_step() -> dict[str, Any]:
     """A Python loop over the step compiled by PyTorch, from physical parameters; ours scales raw ones as well."""
     import torch
@@ -269,6 +289,7 @@ def compiled_step() -> dict[str, Any]:
     )
 
 
+@memory_kept
 def training_step() -> dict[str, Any]:
     """One optimizer step of δHBV over one of its network alone, with a loss on the output of the head.
 
@@ -340,6 +361,7 @@ def training_step() -> dict[str, Any]:
     )
 
 
+@memory_kept
 def min_gru() -> dict[str, Any]:
     """Trunk against trunk, forward and backward to the gradients of all weights."""
     import torch
