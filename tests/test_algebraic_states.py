@@ -144,5 +144,5 @@ def test_what_cannot_be():
     class Explicit(ProcessModel):
         states = Root.states
 
-    with pytest.raises(StepError, match="is algebraic, and Explicit has no tendency"):
+    with pytest.raises(StepError, match="is algebraic, and Explicit has no tendency that is solved"):
         Explicit()

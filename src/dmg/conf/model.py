@@ -83,6 +83,12 @@ class Phy(OpenSection):
     variables: Names = Field([], description="Order of the forcings in x_phy; empty for the model's own.")
     forcings: Names = Field([], description="Forcings of the process model, matched by name.")
     attributes: Names = Field([], description="Attributes of the process model, matched by name.")
+    solver: Literal["implicit", "euler", "heun", "rk4"] | None = Field(
+        None,
+        description="How a model that gives a tendency is advanced: implicit (backward Euler, the default), or an "
+        "explicit method of order 1, 2 or 4.",
+    )
+    substeps: PositiveInt | None = Field(None, description="Equal parts of an explicit step of a tendency; null for 1.")
     engine: str | None = Field(None, description="Set from engine.")
     lof_model: PhyPart | None = Field(
         None, description="Low frequency of a model of two time steps (Hbv_2_mts): the days before the hours."

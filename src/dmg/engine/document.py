@@ -60,7 +60,7 @@ def scheme(model: nn.Module) -> str:
         return "pointwise, solved by Newton's method" if model.implicit else "pointwise"
     hours = round(model.dt * 24, 6)
     length = "1 day" if hours == 24 else f"{hours:g} h"
-    kind = "implicit (backward Euler)" if getattr(model, "implicit", False) else "explicit"
+    kind = "implicit (backward Euler)" if model.implicit else "explicit"
     return f"{kind}, {length}"
 
 

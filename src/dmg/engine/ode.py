@@ -62,7 +62,7 @@ def integrate(
         If the model has no tendency, or torchdiffeq is not installed.
     """
     name = type(model).__name__
-    if not model.implicit:
+    if not type(model).implicit:
         raise StepError(f"{name} has no tendency to integrate", hint="its step is what it is; use simulate")
     if find_spec("torchdiffeq") is None:
         raise StepError("torchdiffeq is not installed, which integrates tendencies", hint="pip install dmg[ode]")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dmg.engine.declare import Attribute, Flux, Forcing, Ledger, Parameter, State, Values
+from dmg.engine.explicit import METHODS, advance
 from dmg.engine.implicit import UNCONVERGED
 from dmg.engine.parameters import ParameterLayout, RawParameters
 from dmg.engine.router import Router, latest
@@ -19,6 +20,9 @@ from dmg.engine.standalone import StandaloneCall
 from dmg.engine.state import ModelState
 from dmg.errors import StepError, did_you_mean
 from dmg.registry import routers
+
+#: The solver of a tendency unless another is chosen: backward Euler.
+IMPLICIT = "implicit"
 
 
 class ProcessModel(StandaloneCall, nn.Module):
@@ -34,7 +38,8 @@ class ProcessModel(StandaloneCall, nn.Module):
         Options of the block ``model.phy``, all optional: ``nmul`` (components, 1), ``dynamic_params`` ({class name:
         [parameter names]}), ``warmup`` (0), ``warmup_states`` (true), ``dy_drop`` (0), ``routing`` (true), ``router``
         (name of a registered one, instead of the model's own), ``variables`` (order of the forcings), ``nearzero``
-        (1e-5), ``cache_states`` (false), ``engine`` (auto).
+        (1e-5), ``cache_states`` (false), ``engine`` (auto); of a model with a ``tendency`` also ``solver`` (implicit;
+        euler, heun or rk4 for an explicit step) and ``substeps`` of an explicit one (1).
         ``comprout`` (route every component, then average) is accepted and changes nothing: the router is linear and
         its kernel is shared by the components of a site.
     device
@@ -74,7 +79,7 @@ class ProcessModel(StandaloneCall, nn.Module):
     warmup_is_static: ClassVar[bool] = False
     routes_whole: ClassVar[bool] = False
     router_class: ClassVar[type[Router] | None] = None
-    implicit: ClassVar[bool] = False
+    implicit: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -100,6 +105,7 @@ class ProcessModel(StandaloneCall, nn.Module):
         self.nearzero = float(_first(config, "nearzero", default=1e-5))
         self.cache_states = bool(config.get("cache_states") or False)
         self.engine = str(config.get("engine") or "auto")
+        self._choose_solver(config)
         self.variables = list(config.get("variables") or [forcing.name for forcing in self.forcings])
         routing = bool(_first(config, "routing", default=True))
         router_class = routers.get(config["router"]) if config.get("router") else self.router_class
@@ -133,8 +139,8 @@ class ProcessModel(StandaloneCall, nn.Module):
         for state in self.states:
             if state.algebraic and not self.implicit:
                 raise StepError(
-                    f"the state '{state.name}' of {name} is algebraic, and {name} has no tendency",
-                    hint="write tendency(self, s, x, p), whose entry for it is to be zero",
+                    f"the state '{state.name}' of {name} is algebraic, and {name} has no tendency that is solved",
+                    hint="write tendency(self, s, x, p), whose entry for it is to be zero, with solver: implicit",
                 )
             if state.bounds and len(self.states) > 1:
                 raise StepError(
@@ -157,6 +163,8 @@ class ProcessModel(StandaloneCall, nn.Module):
     def step(self, s: Values, x: Values, p: Values, dt: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Advance the states by one step; every value is [B, M] or broadcasts to it.
 
+        A model with a ``tendency`` and an explicit ``solver`` needs none of its own.
+
         Parameters
         ----------
         s, x, p
@@ -169,7 +177,40 @@ class ProcessModel(StandaloneCall, nn.Module):
         states, fluxes
             Every declared state and flux by name.
         """
+        if type(self).implicit:
+            return advance(self.tendency, self.solver, self.substeps, s, x, p, dt)
         raise StepError(f"{type(self).__name__} has no step", hint="write step(self, s, x, p, dt), or tendency")
+
+    def _choose_solver(self, config: Mapping[str, Any]) -> None:
+        """Set how a tendency is advanced.
+
+        Raises
+        ------
+        StepError
+            For an unknown solver, or one for a model that has a step.
+        """
+        self.solver, self.substeps = str(config.get("solver") or IMPLICIT), int(config.get("substeps") or 1)
+        known = (IMPLICIT, *METHODS)
+        if self.solver not in known:
+            raise StepError(
+                f"unknown solver '{self.solver}'", where="model.phy.solver", hint=did_you_mean(self.solver, known)
+            )
+        explicit = self.solver != IMPLICIT
+        if explicit and not type(self).implicit:
+            raise StepError(
+                f"{type(self).__name__} has a step, which no solver can change",
+                where="model.phy.solver",
+                hint="write tendency(self, s, x, p) instead of the step",
+            )
+        if self.substeps != 1 and not explicit:
+            raise StepError(
+                "substeps are parts of an explicit step",
+                where="model.phy.substeps",
+                hint=f"solver: {', '.join(METHODS)}",
+            )
+        if explicit:
+            self.implicit = False
+            self.fluxes = tuple(f for f in self.fluxes if f != UNCONVERGED)
 
     def tendency(self, s: Values, x: Values, p: Values) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the rates of change of the states; a model that has this instead of ``step`` is implicit.
