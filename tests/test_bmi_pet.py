@@ -5,6 +5,9 @@ import pytest
 from bmi_case import NAMES, component, read, trained, write_case
 from small_run import small_store
 
+from dmg.bmi.config import Derived
+from dmg.bmi.derived_inputs import DerivedInputs
+from dmg.bmi.exchange import input_links
 from dmg.core.data.dataset import write_dataset
 from dmg.errors import ConfigError, UnknownNameError
 from hydrodl2.calc.pet import hargreaves
@@ -110,6 +113,44 @@ def test_a_day_of_priestley_taylor(run, tmp_path):
         (NAMES["pet"], pet / 24),
     )
     np.testing.assert_allclose(hours[23::24] * 24, days, rtol=1e-5)
+
+
+def test_an_hourly_model_under_its_own_names():
+    """The model calls temperature Temp, the formula tmean; the host knows one name for both and supplies it once."""
+    forcings = {"P": "mm h-1", "Temp": "degC", "PET": "mm h-1"}
+    names = ("swdown", "lwdown", "qair", "psurf", "wind_u", "wind_v")
+    hour = np.timedelta64(1, "h")
+    wanted = {"PET": Derived(method="pet_penman_monteith_hourly")}
+    derived = DerivedInputs(wanted, forcings, {}, [], count=1, step=hour)
+    assert set(derived.supplied) == {"P", "Temp", *names}
+    links = input_links([], derived.supplied, 3600.0)
+    rules = derived.rules(links)
+    assert rules["tmean"].source == rules["Temp"].source == NAMES["tmean"]
+    # Example 19 of FAO-56, 14:00 to 15:00, in the units of the host.
+    host = {
+        "P": 1.5,
+        "Temp": 38.0,
+        "tmean": 38.0,
+        "swdown": 2.450e6 / 3600,
+        "lwdown": (4.903e-9 * 311.16**4 / 24 - 0.137) * 1e6 / 3600,
+        "psurf": 101.2e3,
+        "qair": 0.622 * 3.445 / (101.2 - 0.378 * 3.445),
+        "wind_u": 0.0,
+        "wind_v": -3.3 / 4.87 * np.log(672.58),
+    }
+    values = derived({name: np.full(3, host[name]) for name in rules}, links, None, np.datetime64("2001-10-01T14"))
+    assert list(values) == ["P", "Temp", "PET"]
+    np.testing.assert_allclose(values["PET"], 0.63, atol=0.005)
+    np.testing.assert_array_equal(values["P"], 1.5)
+
+
+def test_members_share_the_attributes_of_their_catchment(run, tmp_path):
+    rain, temperature = (values[:1].reshape(-1, 2) for values in hourly(np.random.default_rng(3)))
+    alone = component(write_case(tmp_path / "alone", run, SITES, **HARGREAVES))
+    together = component(write_case(tmp_path / "together", run, SITES, members=2, **HARGREAVES))
+    expected = drive(alone, (NAMES["prcp"], rain), (NAMES["tmean"], temperature))
+    twice = [(name, np.tile(values, 2)) for name, values in ((NAMES["prcp"], rain), (NAMES["tmean"], temperature))]
+    np.testing.assert_allclose(drive(together, *twice), np.tile(expected, 2), rtol=1e-5)
 
 
 def test_a_spin_up_without_the_forcing_derives_it(run, tmp_path):

@@ -10,6 +10,8 @@ import xarray as xr
 from small_run import small_store
 
 from dmg.core.data.cf import write_cf
+from dmg.core.data.command import main
+from dmg.core.data.dataset import write_dataset
 from dmg.core.data.vocabulary import cf_standard_name
 from dmg.errors import DataError
 
@@ -65,6 +67,23 @@ def test_a_simulation_has_no_reference_time(forecast, tmp_path):
         assert not {"reference_time", "lead_time"} & set(found.variables)
 
 
+def test_the_command_adds_places_and_discharge(forecast, tmp_path, capsys):
+    write_dataset(forecast[["streamflow", "SNOWPACK"]].isel(site=[0, 2]), tmp_path / "simulation.nc")
+    (tmp_path / "topo.csv").write_text("id,gauge_lat,gauge_lon,area_gages2\ns0/0,40,-100,864\ns1/0,41,-101,86.4\n")
+    argv = ["cf", str(tmp_path / "simulation.nc"), str(tmp_path / "cf.nc"), "--attributes", str(tmp_path / "topo.csv")]
+    argv += ["--convert", "streamflow=m3/s", "--area", "area_gages2", "--title", "flow"]
+    assert main([*argv, "--reference-time", "1999/12/31"]) == 0
+    assert "2 sites" in capsys.readouterr().out
+    with xr.open_dataset(tmp_path / "cf.nc", engine="h5netcdf") as found:
+        assert found["streamflow"].attrs["standard_name"] == "water_volume_transport_in_river_channel"
+        expected = forecast["streamflow"].values[:, [0, 2]].T * np.array([[10.0], [1.0]])
+        np.testing.assert_allclose(found["streamflow"].values, expected, rtol=1e-6)
+        assert found["lat"].values.tolist() == [40.0, 41.0]
+        assert found["lead_time"].values.tolist() == [48.0, 72.0, 96.0]
+    assert main([*argv, "--reference-time", "soon"]) == 1
+    assert "'soon' is not a date" in capsys.readouterr().err
+
+
 def test_a_name_is_standard_only_in_a_unit_that_measures_it():
     assert cf_standard_name("streamflow", "ft3 s-1") == "water_volume_transport_in_river_channel"
     assert cf_standard_name("streamflow", "mm d-1") is None
@@ -90,7 +109,7 @@ def test_one_step_needs_its_length_and_errors_leave_nothing(forecast, tmp_path):
 
 
 @pytest.mark.skipif(CHECKER is None, reason="compliance-checker is not installed; set COMPLIANCE_CHECKER to its path")
-@pytest.mark.parametrize("issued", [None, np.datetime64("1999-12-31T12:00")])
+@pytest.mark.parametrize("issued", [None, "1999-12-31T12:00"])
 def test_compliance_checker_finds_nothing(forecast, tmp_path, issued):
     path = write_cf(forecast, tmp_path / "forecast.nc", reference_time=issued)
     command = [CHECKER, "--test", "cf:1.11", "--criteria", "strict", str(path)]

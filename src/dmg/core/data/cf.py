@@ -74,6 +74,16 @@ def write_cf(
     return path
 
 
+def _moment(text: np.datetime64 | str) -> np.datetime64:
+    """Return a moment; texts may have slashes, as in configurations."""
+    try:
+        return np.datetime64(str(text).replace("/", "-").replace(" ", "T"), "ns")
+    except ValueError as error:
+        raise DataError(
+            f"'{text}' is not a date", where="reference_time", hint="write it like 2009-01-01T06:00"
+        ) from error
+
+
 def to_cf(
     ds: xr.Dataset,
     *,
@@ -100,7 +110,7 @@ def to_cf(
     }
     coords["time"][2]["bounds"] = "time_bounds"
     if reference_time is not None:
-        coords |= _forecast(np.datetime64(reference_time, "ns"), begins, ends)
+        coords |= _forecast(_moment(reference_time), begins, ends)
     coords |= {str(n): _described(str(n), c) for n, c in ds.coords.items() if c.dims == ("site",) and n != "site"}
     variables: dict[str, Any] = {"time_bounds": (("time", "bound"), np.stack([begins, ends], axis=1))}
     for name, variable in ds.data_vars.items():

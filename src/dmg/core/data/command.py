@@ -7,11 +7,11 @@ import json
 import sys
 from collections.abc import Sequence
 
-from dmg.core.data import convert_netcdf, convert_pickle, convert_table
+from dmg.core.data import convert_cf, convert_netcdf, convert_pickle, convert_table
 from dmg.errors import DmgError
 from dmg.registry import converters
 
-__all__ = ["convert_netcdf", "convert_pickle", "convert_table", "main"]
+__all__ = ["convert_cf", "convert_netcdf", "convert_pickle", "convert_table", "main"]
 
 
 def main(argv: Sequence[str]) -> int:
