@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from bmi_case import NAMES, STEPS, WARMUP, component, random_run, read, supply, trained, write_case
+from small_mts import hourly_store, mts_config
 from small_run import small_store
 
 import dmg
@@ -14,6 +15,7 @@ from dmg.bmi import shared_run
 from dmg.core.data.dataset import write_dataset
 from dmg.errors import ConfigError, DataError, RunError
 from dmg.registry import process_models
+from dmg.trainers import Trainer
 
 SITES = ["s3", "s1"]
 RUNOFF = "land_surface_water__runoff_depth"
@@ -264,3 +266,56 @@ def test_there_is_no_configuration_or_none_that_is_yaml(tmp_path):
     (tmp_path / "bad.yaml").write_text("{model: nowhere, catchments: [{id: a}]}")
     with pytest.raises(RunError, match=r"there is no trained model(.|\n)*nowhere"):
         component(tmp_path / "bad.yaml")
+
+
+@pytest.fixture(scope="module")
+def run_of_hours(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hours")
+    Trainer(mts_config(folder)).train()
+    return folder / "out"
+
+
+@pytest.mark.parametrize("at_gauges", [True, False])
+def test_a_model_of_days_and_hours_streams(run_of_hours, tmp_path, at_gauges):
+    store = hourly_store().isel(time=slice(0, 24 * 9))
+    expected = dmg.load_run(run_of_hours).predict(store, outputs=["Qs", "streamflow", "SM"])
+    write_dataset(store.isel(time=slice(0, 24 * 7)), tmp_path / "spin_up.nc")
+    units = {"Qs": "mm h-1", "SM": "mm"} | ({"streamflow": "mm h-1"} if at_gauges else {})
+    outputs = [{"variable": name, "name": f"my_{name}", "units": unit} for name, unit in units.items()]
+    tree = {
+        "model": str(run_of_hours),
+        "catchments": [{"id": unit} for unit in ("d", "a")],
+        "spin_up": "spin_up.nc",
+        "members": 2,
+        "outputs": outputs,
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
+    bmi = component(tmp_path / "config.yaml")
+    assert bmi.get_time_step() == 3600.0
+    for step in range(24 * 7, 24 * 9):
+        for variable, name in NAMES.items():
+            bmi.set_value(name, np.tile(store[variable].sel(site=["d", "a"]).values[step].astype(float), 2))
+        bmi.update()
+    for name in units:
+        last = expected[name].sel(site=["d", "a"]).values[-1]
+        np.testing.assert_allclose(read(bmi, f"my_{name}"), np.tile(last, 2), rtol=2e-5, err_msg=name)
+    assert (
+        np.abs(sum(read(bmi, f"ngen::mass_{t}") * s for t, s in {"in": 1, "out": -1, "stored": -1}.items())).max()
+        < 1e-5
+    )
+    before = read(bmi, "my_Qs")
+    bmi.set_value("ngen::serialization_create", np.zeros(1, np.int32))
+    cold = component(write_cold(tmp_path, tree))
+    cold.set_value("ngen::serialization_state", bmi.get_value_ptr("ngen::serialization_state"))
+    np.testing.assert_array_equal(read(cold, "my_Qs"), before)
+    for one in (bmi, cold):
+        for name in NAMES.values():
+            one.set_value(name, np.full(4, 0.3))
+        one.update()
+    np.testing.assert_array_equal(read(cold, "my_Qs"), read(bmi, "my_Qs"))
+
+
+def write_cold(folder, tree):
+    path = folder / "cold.yaml"
+    path.write_text(yaml.safe_dump({**tree, "spin_up": None, "attributes": "spin_up.nc"}))
+    return path

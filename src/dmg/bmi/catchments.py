@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dmg.bmi.derived_inputs import derive_series, known_attributes
+from dmg.bmi.stream import physics_of
+from dmg.core.data.upstream import HOURS
 from dmg.core.data.vocabulary import known_unit
 from dmg.errors import ConfigError, DataError
 
@@ -95,10 +98,12 @@ def sites_dataset(run: Run, config: BmiConfig, series: xr.Dataset | None = None)
         variables[name] = ("site", values, {"units": unit})
     if series is not None:
         return series.drop_vars([n for n in variables if n in series]).assign(variables)
+    # A loader of two time steps makes days of hours.
+    steps = 2 * HOURS if two_time_steps(run) else 2
     start = np.datetime64(config.start_time.replace("/", "-").replace(" ", "T"), "ns")
     for name, unit in input_units(run).items():
-        variables[name] = (("time", "site"), np.ones((2, len(ids)), dtype=np.float32), {"units": unit})
-    return xr.Dataset(variables, coords={"time": start + np.arange(2) * model_step(run, config), "site": ids})
+        variables[name] = (("time", "site"), np.ones((steps, len(ids)), dtype=np.float32), {"units": unit})
+    return xr.Dataset(variables, coords={"time": start + np.arange(steps) * model_step(run, config), "site": ids})
 
 
 def spin_up_dataset(run: Run, config: BmiConfig) -> xr.Dataset | None:
@@ -117,7 +122,15 @@ def attribute_store(config: BmiConfig) -> xr.Dataset | None:
 
 def nodes_of(batch: Batch, members: int) -> Batch:
     """Return a batch with the catchments of every ensemble member, member after member."""
-    return batch if members == 1 else batch.select(sites=np.tile(np.arange(batch.n_sites), members))
+    if members == 1:
+        return batch
+    rows = np.tile(np.arange(batch.n_sites), members)
+    found = batch.select(sites=rows)
+    if (upstream := batch.get("upstream")) is not None:
+        units, _, topology, paths = upstream.above(rows)
+        hourly, daily = (part.select(sites=units) for part in (upstream.hourly, upstream.daily))
+        found["upstream"] = replace(upstream, hourly=hourly, daily=daily, outlet_topo=topology, paths=paths)
+    return found
 
 
 def model_step(run: Run, config: BmiConfig) -> np.timedelta64:
@@ -139,8 +152,13 @@ def model_step(run: Run, config: BmiConfig) -> np.timedelta64:
     return np.timedelta64(round(steps.pop() if steps else given or 86400), "s")
 
 
+def two_time_steps(run: Run) -> bool:
+    """Return whether the models of a run go by days first and by hours after them."""
+    return any(hasattr(getattr(m, "phy_model", None), "hif_model") for m in run.model.models.values())
+
+
 def _processes(run: Run) -> list[Any]:
-    return [m.phy_model for m in run.model.models.values() if getattr(m, "phy_model", None) is not None]
+    return [process for m in run.model.models.values() if (process := physics_of(m)) is not None]
 
 
 def _of(path: str | None, ids: list[str], key: str) -> xr.Dataset | None:

@@ -12,7 +12,15 @@ import numpy as np
 import torch
 
 from dmg.bmi import own_variables as own
-from dmg.bmi.catchments import attribute_store, input_units, model_step, nodes_of, sites_dataset, spin_up_dataset
+from dmg.bmi.catchments import (
+    attribute_store,
+    input_units,
+    model_step,
+    nodes_of,
+    sites_dataset,
+    spin_up_dataset,
+    two_time_steps,
+)
 from dmg.bmi.config import BmiConfig
 from dmg.bmi.derived_inputs import DerivedInputs, known_attributes
 from dmg.bmi.exchange import input_links, output_links
@@ -24,6 +32,7 @@ from dmg.bmi.stream import Stream, output_units
 from dmg.bmi.time_step import Aggregation, Disaggregation, host_steps
 from dmg.bmi.variable import NODES, Computed, Variable
 from dmg.core.data.members import member_ids
+from dmg.core.data.upstream import HOURS
 from dmg.core.data.vocabulary import is_nonnegative
 from dmg.engine.state import content
 from dmg.errors import DataError, RunError
@@ -194,12 +203,17 @@ class HostedModel:
         """
         config, run = self.config, self.run
         series = spin_up_dataset(run, config)
-        batch = run.inputs(sites_dataset(run, config) if series is None else series)
+        spin_up = None if series is None else run.inputs(series)
+        if series is None or two_time_steps(run):
+            some = sites_dataset(run, config) if series is None else series.isel(time=slice(0, 2 * HOURS))
+            batch = run.inputs(some, days=False)
+        else:
+            batch = spin_up
         shown = list(dict.fromkeys(link.variable for link in self.outputs))
         self.stream = Stream(run, nodes_of(batch.select(times=slice(0, 1)), config.members), shown)
         self.account = MassBalance.of(self.stream, seconds)
         sinks = self.account.sinks if self.account else ()
-        self.stream.outputs = tuple(dict.fromkeys([*shown, *(self.account.outputs if self.account else ())]))
+        self.stream.ask_for([*shown, *(self.account.outputs if self.account else ())])
         stores = {s.name for s in (self.stream.process.states if self.stream.process else ())}
         self.showing = Disaggregation(
             [n for n in dict.fromkeys([*shown, *sinks]) if n not in stores],
@@ -209,8 +223,8 @@ class HostedModel:
         )
         saved = Path(config.state).read_bytes() if config.state and Path(config.state).is_file() else b""
         payload = saved if is_payload(saved) else None
-        if series is not None:
-            last = self.stream.spin_up(nodes_of(batch, config.members), run.config.model.warmup)
+        if spin_up is not None:
+            last = self.stream.spin_up(nodes_of(spin_up, config.members), run.config.model.warmup)
             self.showing.put(last, shown=1)
             first = {name: last[name] for name in shown}
         else:
@@ -315,11 +329,11 @@ class HostedModel:
     def _own(self) -> list[Variable]:
         stream, process = self.stream, self.stream.process
         found = []
-        names = dict.fromkeys(n for key in ("c_nn", "c_phy") for n in stream.batch.names.get(key, ()))
+        names = dict.fromkeys(n for key in ("c_nn", "c_phy") for n in stream.units.names.get(key, ()))
         for name in names:
             read = self._bound(stream.attribute, name)
             write = self._accounted(stream.set_attribute, name)
-            found.append(Computed(name, stream.batch.units.get(name) or "1", self.nodes, read, write))
+            found.append(Computed(name, stream.units.units.get(name) or "1", self.nodes, read, write))
         for state in process.states if process else ():
             size = own.store_size(stream, state.name)
             read = self._bound(own.store_values, stream, state.name)

@@ -44,21 +44,51 @@ class Stream:
         self.run, self.outputs = run, tuple(outputs)
         handler = run.model
         self.dtype = next((p.dtype for p in handler.parameters()), torch.float32)
-        real = {key: value for key, value in template.stored().items() if key != "target"}
-        batch = Batch(real, sites=template.sites, times=template.times, names=template.names, units=template.units).to(
-            handler.device
-        )
-        self.batch = batch.map_tensors(lambda t: t.to(self.dtype).clone() if t.is_floating_point() else t)
+        inputs = {key: value for key, value in template.stored().items() if key != "target"}
+        batch = Batch(inputs, sites=template.sites, times=template.times, names=template.names, units=template.units)
+        self.batch = self._in_precision(batch)
         self.nodes = self.batch.n_sites
         several = handler.models.items() if len(handler.models) > 1 else ()
         self._plain = {f"{m}_{n}": n for m, model in several for n in _units_of(run, model)}
         self.state: States = self.cold_state()
 
+    def ask_for(self, outputs: Sequence[str]) -> None:
+        """Compute other outputs from now on; ways to gauges only where something there is asked for."""
+        self.outputs = tuple(dict.fromkeys(outputs))
+        upstream = self.batch.get("upstream")
+        if upstream is not None and not set(self.outputs) & set(self.process.gathered):
+            self.batch["upstream"] = replace(upstream, outlet_topo=upstream.outlet_topo[:0], paths=upstream.paths[:0])
+
     @property
     def process(self) -> ProcessModel | None:
         """The process model, if there is one only."""
-        models = [getattr(m, "phy_model", None) for m in self.run.model.models.values()]
-        return models[0] if len(models) == 1 and isinstance(models[0], ProcessModel) else None
+        models = [physics_of(m) for m in self.run.model.models.values()]
+        return models[0] if len(models) == 1 else None
+
+    @property
+    def units(self) -> Batch:
+        """What the models see of the nodes; of models of two time steps the hours."""
+        upstream = self.batch.get("upstream")
+        return self.batch if upstream is None else upstream.hourly
+
+    def _in_precision(self, batch: Batch) -> Batch:
+        """Return a copy of a batch on the device and in the precision of the models."""
+
+        def copied(value: Tensor) -> Tensor:
+            real = value.is_floating_point()
+            return value.to(self.run.model.device, self.dtype if real else value.dtype, copy=True)
+
+        made = batch.map_tensors(copied)
+        upstream = batch.get("upstream")
+        if upstream is not None:
+            made["upstream"] = replace(
+                upstream,
+                hourly=upstream.hourly.map_tensors(copied),
+                daily=upstream.daily.map_tensors(copied),
+                outlet_topo=copied(upstream.outlet_topo),
+                paths=copied(upstream.paths),
+            )
+        return made
 
     @property
     def is_settled(self) -> bool:
@@ -87,16 +117,17 @@ class Stream:
 
     def attribute(self, name: str) -> np.ndarray:
         """Return an attribute of the nodes."""
-        key = next(key for key in ("c_nn", "c_phy") if name in self.batch.names[key])
-        return self.batch[key][:, self.batch.names[key].index(name)].double().cpu().numpy()
+        batch = self.units
+        key = next(key for key in ("c_nn", "c_phy") if name in batch.names[key])
+        return batch[key][:, batch.names[key].index(name)].double().cpu().numpy()
 
     @torch.no_grad()
     def set_attribute(self, name: str, values: np.ndarray) -> None:
         """Replace an attribute of the nodes; static parameters that follow from attributes are computed again."""
-        norm = self.run.normalisation
+        batch, norm = self.units, self.run.normalisation
         for key, new in {"c_phy": values, "c_nn": values, "c_nn_norm": norm.apply(name, values)}.items():
-            if name in self.batch.names[key]:
-                column = self.batch[key][:, self.batch.names[key].index(name)]
+            if name in batch.names[key]:
+                column = batch[key][:, batch.names[key].index(name)]
                 column.copy_(torch.from_numpy(new))
         if self.has_constant_statics:
             self.state = {label: replace(state, static=None) for label, state in self.state.items()}
@@ -106,10 +137,9 @@ class Stream:
         """Return the state of a cold start: initial stores, an empty river, a network without memory."""
         found = {}
         for name, model in self.run.model.models.items():
-            process = getattr(model, "phy_model", None)
-            cold = getattr(process, "cold_state", None)
-            device = self.run.model.device
-            found[name] = DeltaState(process=cold(self.nodes, dtype=self.dtype, device=device) if cold else None)
+            process, device = physics_of(model), self.run.model.device
+            cold = None if process is None else process.cold_state(self.nodes, dtype=self.dtype, device=device)
+            found[name] = DeltaState(process=cold)
         if self.run.model.ensemble is not None:
             found[ENSEMBLE] = DeltaState()
         return found
@@ -133,7 +163,7 @@ class Stream:
             return False
         if forcing is not None:
             self._supply(forcing)
-        raw = self.run.model.models[name].raw_parameters(self.batch, (0,), state.network, state.static)[0][0]
+        raw = self.run.model.models[name].window(self.batch, state, static="held", outputs=self.outputs).raw
         stores = process.complete_stores(state.process.stores, raw, process.layout)
         settled = ModelState(stores, state.process.routing)
         self.state = {name: replace(state, static=raw.static, process=settled)}
@@ -168,20 +198,23 @@ class Stream:
             The step at whose end static parameters are read and held from then on; the last of the batch if that is
             shorter.
         """
+        batch = self._in_precision(batch)
+        if "upstream" in batch:
+            self.state = {}
+            return self._advance(batch)
         self.state = self.cold_state()
-        batch = batch.map_tensors(lambda t: t.to(self.dtype) if t.is_floating_point() else t)
         first = min(max(warmup, 1), batch.n_times)
         found = self._advance(batch.select(times=slice(0, first)), static="last")
         return found if first == batch.n_times else self._advance(batch.select(times=slice(first, None)))
 
     def _supply(self, forcing: Mapping[str, np.ndarray]) -> None:
         """Write the forcing of a step into the batch."""
+        batch, norm = self.units, self.run.normalisation
         for key in ("x_phy", "x_nn"):
-            if key in self.batch:
-                self._fill(self.batch[key], [forcing[name] for name in self.batch.names[key]])
-        norm = self.run.normalisation
-        names = self.batch.names["x_nn_norm"]
-        self._fill(self.batch["x_nn_norm"], [norm.apply(name, forcing[name]) for name in names])
+            if key in batch:
+                self._fill(batch[key], [forcing[name] for name in batch.names[key]])
+        names = batch.names["x_nn_norm"]
+        self._fill(batch["x_nn_norm"], [norm.apply(name, forcing[name]) for name in names])
 
     def _advance(self, batch: Batch, static: str = "held") -> dict[str, np.ndarray]:
         handler = self.run.model
@@ -216,6 +249,13 @@ class Stream:
             target.copy_(torch.from_numpy(np.stack(columns, axis=-1))[None])
 
 
+def physics_of(model: Any) -> ProcessModel | None:
+    """Return the process model by whose steps a coupled model goes: of two time steps that of the hours."""
+    phy = getattr(model, "phy_model", None)
+    found = getattr(phy, "hif_model", phy)
+    return found if isinstance(found, ProcessModel) else None
+
+
 def output_units(run: Run) -> dict[str, str]:
     """Return what the models of a run can give at every step, outputs and states, with their units.
 
@@ -230,10 +270,12 @@ def output_units(run: Run) -> dict[str, str]:
 
 
 def _units_of(run: Run, model: Any) -> dict[str, str]:
-    process = getattr(model, "phy_model", None)
+    process = physics_of(model)
     if process is None:
         trained = run.normalisation.about.get("units", {})
         flow = run.config.model.output_unit
         return {n: flow if n in FLOWS else trained.get(n) or "1" for n in run.config.train.target}
     declared = {d.name: d.unit or "1" for d in (*process.fluxes, *process.states)}
+    if process is not model.phy_model:  # of two time steps, which knows where the water goes
+        declared |= {name: process.derived_units[name] for name in process.gathered}
     return declared | {f"{n}_no_rout": declared[n] for n in process.routed if n in declared}

@@ -247,15 +247,22 @@ class Run:
         found = to_dataset(result)
         return (found, result.state) if return_state else found
 
-    def inputs(self, dataset: xr.Dataset | str | Path) -> Batch:
+    def inputs(self, dataset: xr.Dataset | str | Path, *, days: bool = True) -> Batch:
         """Return what the models see of a dataset, all of its steps: normalised, in their units, with attributes.
 
         Parameters
         ----------
         dataset
             As for ``predict``; no part of it is taken as warm-up.
+        days
+            Whether the days that a model of two time steps runs first are taken from it.
         """
-        return self._loader(self._config_for(dataset, warmup=0), dataset).eval_dataset
+        config = self._config_for(dataset, warmup=0)
+        phy = config.model.phy
+        if not days and phy and phy.lof_model:
+            phy = phy.model_copy(update={"lof_model": phy.lof_model.model_copy(update={"warmup": 0})})
+            config = config.model_copy(update={"model": config.model.model_copy(update={"phy": phy})})
+        return self._loader(config, dataset).eval_dataset
 
     def budget(
         self,

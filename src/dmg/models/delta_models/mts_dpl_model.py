@@ -80,7 +80,7 @@ class MtsDplModel(DplModel):
         state
             Full state of the hours before the first of them.
         static
-            Without effect: static parameters follow from attributes, which do not change.
+            ``held`` takes the static parameters of the state; they follow from attributes in any case.
         outputs
             Names of the outputs to compute, those at gauges if absent.
 
@@ -131,10 +131,11 @@ class MtsDplModel(DplModel):
                 f"the window has {steps} hours, the warm-up takes {warmup} of them",
                 hint="give a longer window or a shorter model.warmup",
             )
+        held = state.static if static == "held" and state is not None else None
         # Once for days and hours: dropout would make two of what is one.
-        low = self.nn_model.lof_model.ann(hours["c_nn_norm"])
+        low = self.nn_model.lof_model.ann(hours["c_nn_norm"]) if held is None else None
         memory, process = (state.network, state.process) if state else self._run_days(upstream, low)
-        raw, memory = self._parameters_of_hours(upstream, low, memory)
+        raw, memory = self._parameters_of_hours(upstream, low, memory, held)
         raw = model.hif_model.drop_dynamics(raw)
         areas = hours["areas"] if "areas" in hours else forcing.new_ones(forcing.shape[1])
         river = {"x_phy": forcing, "areas": areas, "outlet_topo": upstream.outlet_topo}
@@ -169,8 +170,11 @@ class MtsDplModel(DplModel):
         raw = low.drop_dynamics(RawParameters(dynamic, static))
         return memory, self.phy_model.fill(low.read_forcing(days), raw, low.read_attributes(days))
 
-    def _parameters_of_hours(self, upstream: Upstream, low: Tensor, memory: Any) -> tuple[RawParameters, Any]:
+    def _parameters_of_hours(
+        self, upstream: Upstream, low: Tensor | None, memory: Any, held: Tensor | None = None
+    ) -> tuple[RawParameters, Any]:
+        """Return the parameters of the hours; static ones that are held are not computed again."""
         network, hours = self.nn_model.hif_model, upstream.hourly
         dynamic, memory = self.nn_model.run_high(hours["xc_nn_norm"], memory)
-        static = self.phy_model.shared_static(low, network.ann1(hours["c_nn_norm"]))
+        static = self.phy_model.shared_static(low, network.ann1(hours["c_nn_norm"])) if held is None else held
         return RawParameters(dynamic, static, paths=network.ann2(upstream.paths)), memory
