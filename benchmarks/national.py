@@ -1,4 +1,4 @@
-"""What national scale costs: routing through 180,000 reaches, and gradients through 10,000.
+"""What national scale costs: HBV 2.0 in 180,000 units, routing through as many reaches, gradients through 10,000.
 
 The network is synthetic (`hydrodl2.data.synthetic_rivers`), its branching, lengths and slopes those of rivers of the
 United States; routing is hourly, inflow and output are daily, in float32.
@@ -11,13 +11,44 @@ United States; routing is hourly, inflow and output are daily, in float32.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import national_routing
+import national_simulation
 import national_twin
 from suite import Case, Figure, Suite
 
+
+def _simulation(units: int, limit: float | None = None) -> Case:
+    """Return the simulation of so many units, from store to store."""
+    return Case(
+        f"δHBV 2.0 with LSTM 64 and MLP 256, {units // 1000} 000 units × 365 days, from Zarr to Zarr, one thread, "
+        f"`sim.max_memory={national_simulation.MAX_MEMORY:g}`",
+        partial(national_simulation.simulation, units),
+        (
+            Figure("wall_s", "wall-clock time", "s", at_most=limit),
+            Figure("cpu_s", "CPU time", "s"),
+            Figure("us_per_unit", "CPU time", "µs per unit"),
+            Figure("peak_gb", "peak memory", "GB", at_most=4),
+        ),
+    )
+
+
 CASES: Mapping[str, Case] = {
+    "physics": Case(
+        "HBV 2.0, 180 000 units × 4 components × 365 days, three dynamic parameters, two cores",
+        national_simulation.physics,
+        (
+            Figure("wall_s", "wall-clock time", "s", at_most=3),
+            Figure("cpu_s", "CPU time", "s"),
+            Figure("ns", "CPU time", "ns per element-step"),
+        ),
+        threads=2,
+    ),
+    "simulation_20k": _simulation(20_000),
+    "simulation_60k": _simulation(60_000),
+    "simulation": _simulation(180_000, 240),
     "routing_forward": Case(
         "Muskingum–Cunge, 180 000 reaches × 365 days × 24, inflow and discharge streamed from and to Zarr, two cores",
         national_routing.forward,

@@ -25,7 +25,8 @@ SLACK = 1.5
 FEW_SITES, FEW_STEPS = 256, 32
 """A chunk is cut in time only so far as it then has so many sites, and never into fewer steps."""
 
-PROBE_SITES, PROBE_STEPS = 32, 8
+PROBES, PROBE_STEPS = (16, 144), 32
+"""Numbers of sites, and of steps behind the warm-up, whose memory is measured."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +87,23 @@ class SimulationPlan:
         return cls(n_sites, n_times, sites, steps)
 
 
-def measure(run: Callable[[int, int], Simulation]) -> tuple[float, Simulation]:
-    """Return the bytes that one step of one site takes, and the result, of a run of a few of them.
+def measure(run: Callable[[int], Simulation], n_sites: int) -> tuple[float, Simulation]:
+    """Return the bytes that one more site takes, and the result of a run of a few sites.
 
     Parameters
     ----------
     run
-        Simulates so many sites over so many steps (behind the warm-up).
+        Simulates so many sites.
+    n_sites
+        Number of sites that there are.
     """
-    with PeakMemory() as memory:
-        found = run(PROBE_SITES, PROBE_STEPS)
-    return memory.peak, found
+    run(1)  # compiles
+    peaks, sites = [], [min(n, n_sites) for n in PROBES]
+    for n in sites:
+        with PeakMemory() as memory:
+            found = run(n)
+        peaks.append(memory.peak)
+    return max(peaks[1] - peaks[0], 0.01 * peaks[1]) / max(sites[1] - sites[0], 1), found
 
 
 def room(max_memory: float) -> float:

@@ -15,7 +15,7 @@ from dmg.models.fingerprint import weights_digest
 from dmg.models.full_state import FullState
 from dmg.trainers.progress import progress
 from dmg.trainers.simulate import Simulation, simulate_sites, to_dataset
-from dmg.trainers.simulation_plan import PROBE_SITES, PROBE_STEPS, READING, SLACK, SimulationPlan, measure, room
+from dmg.trainers.simulation_plan import PROBE_STEPS, READING, SLACK, SimulationPlan, measure, room
 from dmg.trainers.simulation_store import SimulationStore
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ class Stream:
         plan = store.resume(about, overwrite)
         if plan is not None:
             return plan
-        peak, probe = measure(self._probe)
-        sites, steps = min(PROBE_SITES, self.dataset.n_sites), min(PROBE_STEPS, self.n_times)
+        peak, probe = measure(self._probe, self.dataset.n_sites)
+        steps = min(PROBE_STEPS, self.n_times)
         whole = [name for name, series in probe.series.items() if series.ndim == 1]
         if self.outputs is not None and whole:
             raise ConfigError(
@@ -96,7 +96,7 @@ class Stream:
                 hint="leave it out, or set sim.max_memory=null",
             )
         lead = 0 if self.start is not None else self.warmup
-        each = SLACK * peak / (sites * (steps + lead))
+        each = SLACK * peak / (steps + lead)
         memory = (1 - READING) * room(max_memory)
         plan = SimulationPlan.within(
             memory, each, self.dataset.n_sites, self.n_times, lead, _together(self.dataset, self.n_times)
@@ -157,8 +157,8 @@ class Stream:
             description=None,
         )
 
-    def _probe(self, sites: int, steps: int) -> Simulation:
-        rows = slice(self.warmup if self.start is not None else 0, self.warmup + min(steps, self.n_times))
+    def _probe(self, sites: int) -> Simulation:
+        rows = slice(self.warmup if self.start is not None else 0, self.warmup + min(PROBE_STEPS, self.n_times))
         return self._simulate(self.dataset.select(sites=slice(0, sites), times=rows), self.start)
 
 
