@@ -102,6 +102,22 @@ def test_outputs_of_an_hourly_host_add_up_to_those_of_a_daily_one(run, tmp_path)
     assert hourly.bmi.get_current_time() == 4 * 86400.0
 
 
+def test_a_day_may_be_shown_in_the_hour_that_completes_it(run, tmp_path):
+    daily = NgenHost(TYPE, str(write_case(tmp_path / "d", run, SITES, dtype="float64")))
+    hourly = NgenHost(TYPE, str(write_case(tmp_path / "h", run, SITES, dtype="float64", show="end", **HOURLY)))
+    np.testing.assert_array_equal(hourly.get(RUNOFF), daily.get(RUNOFF))
+    for step in range(20, 22):
+        daily.step(forcing(step))
+        for hour in range(24):
+            hourly.step(forcing(step))
+            assert hourly.imbalance().max() <= 1e-14
+            assert hourly.get(RUNOFF).any() == (hour == 23)
+        np.testing.assert_allclose(hourly.get(RUNOFF), daily.get(RUNOFF), rtol=1e-6)
+    other = NgenHost(TYPE, str(write_case(tmp_path / "r", run, SITES, dtype="float64", **HOURLY)))
+    with pytest.raises(RunError, match="of other way of showing: end, here repeat"):
+        other.restore(hourly.save())
+
+
 def test_a_restored_component_goes_on_bit_by_bit_in_another_process(run, tmp_path):
     path = write_case(tmp_path, run, SITES, clock="resume", **HOURLY)
     host = NgenHost(TYPE, str(path))

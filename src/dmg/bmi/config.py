@@ -107,6 +107,11 @@ class BmiConfig(Section):
     derive: dict[str, Derived] = Field(
         {}, description="Forcings that the host does not supply, with the formula: {pet: pet_hargreaves}."
     )
+    show: Literal["repeat", "end"] = Field(
+        "repeat",
+        description="What fluxes show under a host that steps finer than the model: `repeat` the rate of the newest "
+        "model step in each of its steps, `end` all of it in the host step that completes it, and then nothing.",
+    )
     outputs: list[Exchanged] = Field(
         [], description="Outputs to publish; empty for all those of the model that the vocabulary has a name for."
     )

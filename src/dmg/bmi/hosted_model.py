@@ -115,6 +115,7 @@ class HostedModel:
         """Return the state as bytes; nothing is changed."""
         component = {
             "time_step": self.host_step,
+            "show": self.config.show,
             "steps": self.steps,
             "gathering": self.gathering.state(),
             "showing": self.showing.state(),
@@ -220,13 +221,14 @@ class HostedModel:
             self.count,
             self.nodes,
             stores=[n for n in shown if n in stores],
+            method=config.show,
         )
         saved = Path(config.state).read_bytes() if config.state and Path(config.state).is_file() else b""
         payload = saved if is_payload(saved) else None
         if spin_up is not None:
             last = self.stream.spin_up(nodes_of(spin_up, config.members), run.config.model.warmup)
-            self.showing.put(last, shown=1)
-            first = {name: last[name] for name in shown}
+            self.showing.put(last)
+            first = self.showing.next()
         else:
             if config.state and payload is None:
                 self.stream.state = self._state_of_run(config.state)
@@ -268,6 +270,7 @@ class HostedModel:
     def _require_same(self, saved: Mapping[str, Any], where: str) -> None:
         found = {
             "time step": (saved.get("time_step"), self.host_step),
+            "way of showing": (saved.get("show"), self.config.show),
             "inputs": (sorted(saved.get("inputs", ())), sorted(link.name for link in self.inputs)),
             "outputs": (sorted(saved.get("outputs", ())), sorted(link.name for link in self.outputs)),
         }
