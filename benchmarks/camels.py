@@ -1,7 +1,7 @@
 """What a training on CAMELS-US reached, with its learning curve; the run itself is `python -m dmg`.
 
     time python -m dmg --config-name camels_531_mingru observations.data_path=camels.zarr output_dir=RUN
-    python benchmarks/camels.py RUN --cpu-minutes MINUTES   # what `time` said; writes benchmarks/results/NAME.json
+    python benchmarks/camels.py RUN    # writes benchmarks/results/NAME.json
 
 The file is named after the configuration.
 """
@@ -25,10 +25,12 @@ def main() -> None:
     """Read the run, print and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of the run")
-    parser.add_argument("--cpu-minutes", type=float, required=True, help="CPU minutes of the whole command")
+    parser.add_argument("--cpu-minutes", type=float, help="CPU minutes, of a run that does not know them")
     parser.add_argument("--name", default="camels_531_mingru", help="name of the result")
     words = parser.parse_args()
-    result = summary(words.run) | {"cpu_minutes": words.cpu_minutes, "machine": machine()}
+    result = summary(words.run) | {"machine": machine()}
+    if words.cpu_minutes is not None:
+        result["cpu_minutes"] = words.cpu_minutes
     print(json.dumps(result, indent=1))
     (RESULTS / f"{words.name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
@@ -51,6 +53,7 @@ def summary(run: Path) -> dict:
         "seed": about["seed"],
         "minibatches": about["training"]["epochs"] * about["training"]["batches_per_epoch"],
         "wall_s": {name.removesuffix("_s"): value for name, value in about["timings"].items()},
+        "cpu_minutes": round(sum(about.get("cpu_timings", {}).values()) / 60, 1),
         "date": about["started"][:10],
         "commit": about["git"]["dmg"],
         "loss_by_epoch": [round(fmean(losses[epoch]), 4) for epoch in sorted(losses)],

@@ -98,6 +98,38 @@ def test_summary_of_a_run_reads_its_learning_curve(tmp_path):
     assert (result["sites"], result["minibatches"], result["median_nse"]) == (3, 4, {"last": 0.5})
 
 
+@pytest.mark.slow
+def test_networks_are_searched_trained_and_drawn_and_nothing_is_done_twice(tmp_path, capsys):
+    pytest.importorskip("optuna")
+    from dmg.core.data.dataset import write_dataset
+    from hydrodl2.data.sample import generate_sample
+
+    networks = benchmark("networks")
+    write_dataset(generate_sample(sites=4, start="1988-01-01", end="2008-12-31"), tmp_path / "store.nc")
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/two.yaml").write_text("defaults: [networks, _self_]\nonly: [gru, dhbv_mingru]\n")
+    overrides = [f"observations.data_path={tmp_path / 'store.nc'}", "observations.subset_path=null", "model.rho=30"]
+    overrides += ["model.warmup=30", "model.phy.nmul=1", "train.iterations=1", "train.epochs=2", "train.batch_size=4"]
+    tiny = [*overrides, "tune.space={train.lr: {low: 0.001, high: 0.01}}"]
+    networks.search(tmp_path, "two", 1e-3, tiny)
+    chosen = json.loads((tmp_path / "chosen.json").read_text())
+    assert list(chosen) == ["gru", "dhbv_mingru"]
+    assert all(found["trials"] >= 1 and 0.0005 <= found["train.lr"] <= 0.02 for found in chosen.values())
+    trials = (tmp_path / "search/gru/trials.csv").read_text()
+    networks.search(tmp_path, "two", 1e-3, tiny)
+    assert (tmp_path / "search/gru/trials.csv").read_text() == trials
+    with pytest.raises(SystemExit) as ended:
+        networks.train(tmp_path, "two", [*overrides, "train.save_epoch=1"])
+    assert ended.value.code == 0
+    curves = (tmp_path / "runs/learning_curves.csv").read_text()
+    assert [line.rpartition(",")[0].split(",")[0:2] for line in curves.splitlines()[1:3]] == [
+        ["GRU", "1"],
+        ["GRU", "2"],
+    ]
+    assert "δHBV 1.0" in curves
+    assert (tmp_path / "runs/figures/learning_curves.png").is_file()
+
+
 def test_implicit_model_met_its_target_and_stands_in_the_documentation():
     implicit = benchmark("implicit")
     result = json.loads(implicit.RESULTS.read_text(encoding="utf-8"))

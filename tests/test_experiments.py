@@ -249,6 +249,30 @@ def test_other_settings_are_not_mixed_with_what_is_there(place, capsys):
     assert run(*words, "train.lr=0.3", "overwrite=true") == 0
 
 
+# Learning curves.
+
+
+def test_learning_curves_are_taken_from_the_saved_weights_once(place, monkeypatch):
+    words = ["experiment.curves=true", "experiment.only=[hbv]", "train.save_epoch=1", "output_dir=curves"]
+    assert run(*words) == 0
+    with Path("curves/learning_curves.csv").open() as handle:
+        points = list(csv.DictReader(handle))
+    assert [(p["label"], p["epoch"]) for p in points] == [("δHBV", "1"), ("δHBV", "2")]
+    seconds = [float(p["cpu_s"]) for p in points]
+    assert 0 < seconds[0] < seconds[1]
+    # The last point is what the table has of the finished runs.
+    assert rows("curves")["median nse"]["δHBV"].startswith(f"{float(points[1]['nse']):.3f} ±")
+    assert float(rows("curves")["CPU minutes of a training"]["δHBV"]) == pytest.approx(seconds[1] / 60, abs=0.05)
+    assert Path("curves/figures/learning_curves.png").is_file()
+    assert "δHBV: best median NSE" in Path("curves/table.md").read_text()
+
+    def refuse(*_, **__):
+        raise AssertionError("scored again")
+
+    monkeypatch.setattr("dmg.experiments.learning_curve.simulate_sites", refuse)
+    assert run(*words) == 0
+
+
 # What is held out.
 
 FOLDS = "experiment.splits=[{name: random, folds: 2, seed: 4}]"

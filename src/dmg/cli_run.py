@@ -46,7 +46,7 @@ sub-commands (each has its own --help):
 #: Files of an earlier training that ``overwrite`` removes.
 EARLIER = (
     *("model/*_ep*", "model/best.json", "training_log.csv", "metrics*.json", "simulation.nc", "sites.nc"),
-    *("report.html", "run.json"),
+    *("report.html", "curve.json", "run.json"),
 )
 
 

@@ -84,6 +84,11 @@ class Experiment(Section):
         min_length=1,
     )
     peaks: Peaks = Field(default_factory=Peaks, description="Classes of the errors of annual peaks.")
+    curves: bool = Field(
+        False,
+        description="Score the test with the weights of every saved epoch (train.save_epoch), and draw it against the "
+        "CPU time of the training.",
+    )
     published: list[Published] = Field([], description="Published scores beside ours.")
     published_dir: str | None = Field(None, description="Folder of published scores by site.")
     run: bool = Field(True, description="false: only write table and figures of what is finished.")

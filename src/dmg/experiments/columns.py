@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,8 @@ class Column:
         Values [N] by metric; of several single runs their mean.
     peaks
         Median relative error of annual peaks by class of return period, where only that was published.
+    cpu_minutes
+        CPU minutes of one training, all its folds; None where that is not known.
     series
         Simulations over (time, site), one for every single run, of which peaks are taken; empty for published ones.
     """
@@ -63,6 +65,7 @@ class Column:
     sites: tuple[str, ...] = ()
     scores: dict[str, np.ndarray] = field(default_factory=dict)
     peaks: dict[str, float] = field(default_factory=dict)
+    cpu_minutes: float | None = None
     series: tuple[xr.DataArray, ...] = ()
 
 
@@ -85,7 +88,7 @@ def own_columns(plan: Plan) -> list[Column]:
         column = _scored(
             model, contender.label, about, singles, pairs[0][1], plan.experiment.metrics, _seeds_text(runs)
         )
-        found.append(_with_last(column, runs))
+        found.append(replace(_with_last(column, runs), cpu_minutes=_cpu_minutes(runs)))
         means[model] = _mean(singles), len(singles)
         if len(singles) > 1:
             text = f"mean of {len(singles)} simulations"
@@ -221,6 +224,13 @@ def _with_last(column: Column, runs: dict[int, list[Member]]) -> Column:
         medians.append(_median(np.array([np.nan if value is None else value for value in values])))
     column.medians[LAST] = float(np.mean(medians))
     return column
+
+
+def _cpu_minutes(runs: dict[int, list[Member]]) -> float | None:
+    """Return the mean over seeds of the CPU minutes of the training of all folds."""
+    timings = [[m.files.read_record().get("cpu_timings", {}) for m in members] for members in runs.values()]
+    known = [sum(t["train_s"] for t in parts) for parts in timings if all("train_s" in t for t in parts)]
+    return float(np.mean(known)) / 60 if known else None
 
 
 def _median(values: np.ndarray) -> float:

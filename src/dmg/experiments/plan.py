@@ -130,7 +130,7 @@ def make_plan(
         folder = root / member_folder(model, fold, seed)
         own = {"name": model, "seed": seed, "output_dir": str(folder)}
         own |= {} if fold is None else {"test.holdout_index": fold}
-        return as_config(compose(base, config_dir, _relevant(overrides, settings), {**settings, **own}))
+        return as_config(compose(base, config_dir, relevant(overrides, settings), {**settings, **own}))
 
     parts: list[SplitResult] = []
     common = dict(experiment.settings)
@@ -175,7 +175,7 @@ def _folds(config: Config) -> list[int | None]:
     return list(range(len(config.test.folds))) if config.test.type == "spatial" else [None]
 
 
-def _relevant(overrides: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+def relevant(overrides: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
     """Return the overrides that concern a run: none below a block that its model does not have."""
     absent = tuple(f"{key}." for key, value in settings.items() if value is None)
     return [text for text in overrides if not text.lstrip("+~").startswith(absent)] if absent else list(overrides)

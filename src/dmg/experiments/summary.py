@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dmg.core.utils.atomic import write_text
+from dmg.experiments import learning_curve
 from dmg.experiments.peaks import peak_errors
 from dmg.experiments.table import as_csv, as_markdown, site_scores, table_rows
 from dmg.trainers.report import write_report
@@ -16,6 +17,7 @@ from dmg.trainers.site_table import LATITUDE, LONGITUDE
 
 if TYPE_CHECKING:
     from dmg.experiments.columns import Column
+    from dmg.experiments.learning_curve import Point
     from dmg.experiments.plan import Plan
 
 Peaks = dict[str, dict[str, np.ndarray]]
@@ -39,13 +41,43 @@ def summarise(plan: Plan) -> Path:
     columns = [*ours, *others]
     peaks = _peaks(plan, ours)
     rows = table_rows(columns, experiment.metrics, peaks)
-    notes = [*plan.notes, *left_out, *_progress(plan), *_reports(plan), *_origin(plan)]
+    curves = _curves(plan) if experiment.curves else {}
+    notes = [*plan.notes, *left_out, *_progress(plan), *_learned(curves), *_reports(plan), *_origin(plan)]
     write_text(plan.root / "table.csv", as_csv(columns, rows))
     write_text(plan.root / "table.md", as_markdown(experiment.title, columns, rows, notes))
     write_text(plan.root / "site_scores.csv", site_scores(columns, experiment.metrics))
+    if curves:
+        write_text(plan.root / "learning_curves.csv", learning_curve.as_csv(curves))
+        _draw_curves(plan, curves)
     if ours:
         _draw(plan, columns, ours, peaks)
     return plan.root / "table.md"
+
+
+def _curves(plan: Plan) -> dict[str, list[Point]]:
+    """Return the learning curve of every model by its label, the mean over its finished runs."""
+    found = {}
+    for model, contender in plan.experiment.models.items():
+        runs = [learning_curve.learning_curve(m) for m in plan.of(model) if m.is_finished]
+        if curve := learning_curve.mean_curve(runs) if runs else []:
+            found[contender.label] = curve
+    return found
+
+
+def _learned(curves: dict[str, list[Point]]) -> list[str]:
+    return learning_curve.notes(curves) if curves else []
+
+
+def _draw_curves(plan: Plan, curves: dict[str, list[Point]]) -> None:
+    from dmg.core.post import plot_curves
+
+    plot_curves(
+        {label: [(p.cpu_s / 60, p.nse) for p in points] for label, points in curves.items()},
+        xlabel="CPU time of the training (min)",
+        ylabel="median NSE of the test",
+        title=fill(plan.experiment.title, 70),
+        save_path=plan.root / "figures" / "learning_curves.png",
+    )
 
 
 def _peaks(plan: Plan, columns: list[Column]) -> Peaks:

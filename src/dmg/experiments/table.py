@@ -47,6 +47,7 @@ def table_rows(
     for name in dict.fromkeys(name for classes in [*peaks.values(), *(c.peaks for c in columns)] for name in classes):
         cells = [_peak_cell(peaks.get(c.label, {}).get(name)) or _number(c.peaks.get(name)) for c in columns]
         rows.append((f"median peak error, {name} years", cells))
+    rows.append(("CPU minutes of a training", [_number(c.cpu_minutes) for c in columns]))
     rows.append(("source", [c.source for c in columns]))
     return [row for row in rows if any(row[1])]
 

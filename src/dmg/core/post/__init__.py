@@ -3,6 +3,7 @@
 from dmg.core.post.geoplot import geoplot_single_metric
 from dmg.core.post.plot_boxes import plot_boxes
 from dmg.core.post.plot_cdf import plot_cdf
+from dmg.core.post.plot_curves import plot_curves
 from dmg.core.post.plot_hydrograph import plot_hydrograph, plot_hydrograph_grid
 from dmg.core.post.plot_loss import plot_loss
 from dmg.core.post.plot_parameters import plot_parameters
@@ -13,6 +14,7 @@ __all__ = [
     "geoplot_single_metric",
     "plot_boxes",
     "plot_cdf",
+    "plot_curves",
     "plot_hydrograph",
     "plot_hydrograph_grid",
     "plot_loss",
