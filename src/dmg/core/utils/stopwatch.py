@@ -34,7 +34,7 @@ class Stopwatch:
 
 def timings(what: str, seconds: Seconds) -> dict[str, dict[str, float]]:
     """Return entries of the record: seconds of the clock, and of the processor."""
-    return {"timings": {f"{what}_s": round(seconds.wall, 2)}, "cputimings": {f"{what}_s": round(seconds.cpu, 2)}}
+    return {"timings": {f"{what}_s": round(seconds.wall, 2)}, "cpu_timings": {f"{what}_s": round(seconds.cpu, 2)}}
 
 
 def _now() -> Seconds:
