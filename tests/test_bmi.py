@@ -95,6 +95,9 @@ def check_stream(tmp_path, run, store):
         for name in names:
             bmi.set_value(f"my_{name}", store[name].sel(site=["c", "a"]).values[step])
         bmi.update()
+        if "ngen::mass_in" in bmi._model.variables:
+            terms = [read(bmi, f"ngen::mass_{term}") for term in ("in", "out", "stored", "leaked")]
+            np.testing.assert_allclose(terms[0] - terms[1] - terms[2] - terms[3], 0.0, atol=2e-6)
         for name in wanted:
             whole = expected[name].sel(site=["c", "a"]).values[step - WARMUP]
             np.testing.assert_allclose(read(bmi, f"my_{name}"), whole, rtol=1e-5, atol=1e-5, err_msg=name)
@@ -210,6 +213,11 @@ def test_bad_input_raises_and_changes_nothing(run, tmp_path):
         bmi.set_value_at_indices(prcp, np.array([0, 2]), np.zeros(2))
     with pytest.raises(DataError, match="the array has 3 values"):
         bmi.get_value(prcp, np.zeros(3))
+    with pytest.raises(DataError, match="places go from -1 to 0"):
+        bmi.get_value_at_indices(prcp, np.zeros(2), np.array([-1, 0]))
+    every_other = np.zeros(4)[::2]
+    bmi.get_value(prcp, every_other)
+    np.testing.assert_array_equal(every_other, [1.0, -0.1])
     for one in (bmi, twin):
         supply(one, store, 20)
         one.update()

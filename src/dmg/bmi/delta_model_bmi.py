@@ -151,7 +151,7 @@ class DeltaModelBmi(Bmi):
                 f"the array has {np.size(dest)} values, '{name}' has {values.size}",
                 hint="get_var_nbytes and get_var_itemsize say how many there are",
             )
-        dest.reshape(-1)[:] = values
+        dest.flat[:] = values
         return dest
 
     def get_value_ptr(self, name: str) -> np.ndarray:
@@ -160,7 +160,11 @@ class DeltaModelBmi(Bmi):
 
     def get_value_at_indices(self, name: str, dest: np.ndarray, inds: np.ndarray) -> np.ndarray:
         """Copy some of the values of a variable into an array and return it."""
-        dest.reshape(-1)[:] = self._variable(name).values[np.asarray(inds, dtype=np.int64).reshape(-1)]
+        values = self._variable(name).values
+        where = self._places(name, inds, values.size)
+        if np.size(dest) != where.size:
+            raise DataError(f"the array has {np.size(dest)} values, {where.size} places of '{name}' were asked for")
+        dest.flat[:] = values[where]
         return dest
 
     def set_value(self, name: str, src: np.ndarray) -> None:
@@ -175,12 +179,10 @@ class DeltaModelBmi(Bmi):
         variable = self._settable(name)
         if variable is None:
             return
-        where = np.asarray(inds, dtype=np.int64).reshape(-1)
+        where = self._places(name, inds, variable.size)
         given = np.asarray(src).reshape(-1)
         if given.size != where.size:
             raise DataError(f"{given.size} values were given for {where.size} places of '{name}'")
-        if where.size and not (where.min() >= 0 and where.max() < variable.size):
-            raise DataError(f"'{name}' has {variable.size} values, the places go from {where.min()} to {where.max()}")
         values = variable.values.copy()
         values[where] = given
         variable.assign(values)
@@ -288,6 +290,13 @@ class DeltaModelBmi(Bmi):
             logger.warning("set_value of an unknown variable is ignored: '%s' (%s)", name, did_you_mean(name, known))
             return None
         return known[name]
+
+    @staticmethod
+    def _places(name: str, inds: np.ndarray, size: int) -> np.ndarray:
+        where = np.asarray(inds, dtype=np.int64).reshape(-1)
+        if where.size and not (where.min() >= 0 and where.max() < size):
+            raise DataError(f"'{name}' has {size} values, the places go from {where.min()} to {where.max()}")
+        return where
 
     def _grid(self, grid: int) -> None:
         known = range(len(self._running.grids))
