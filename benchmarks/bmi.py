@@ -3,35 +3,26 @@
 δHBV 2.0 with 16 components, an LSTM of 256 for the dynamic and a perceptron of 7 × 1024 for the static parameters,
 random weights, daily steps, float32, one thread: an update sets every input, goes on by a day and reads every output.
 
-    python benchmarks/bmi.py            # every case: writes benchmarks/results/bmi.json and the table of the page
-    python benchmarks/bmi.py one        # one case: one, thousand or memory
+    python benchmarks/bmi.py            # every case: one JSON line each; updates results/bmi.json
+    python benchmarks/bmi.py one        # some cases
+    python benchmarks/bmi.py --docs     # puts the table into docs/benchmarks.md
 """
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import page
+from suite import Case, Figure, Suite
 
-RESULTS = Path(__file__).with_name("results") / "bmi.json"
 FORCINGS = ["prcp", "tmean", "pet"]
 ATTRIBUTES = [f"a{i}" for i in range(28)]
-TARGETS = {"one": 5.0, "thousand": 50.0, "memory": 5.0}
-UNITS = {"one": "ms", "thousand": "µs", "memory": "MB"}
-WHAT = {
-    "one": "an update of one catchment",
-    "thousand": "an update of 1000 catchments, for each",
-    "memory": "memory of one more instance, stepped",
-}
-INSTANCES = 40
+INSTANCES, REPEATS = 40, 7
 
 
 def make_run(folder: Path) -> Path:
@@ -102,32 +93,39 @@ def step(component: Any, steps: int) -> None:
             component.get_value(name, dest)
 
 
-def measure(case: str) -> dict[str, float]:
-    """Return the figures of one case."""
-    import torch
+def updates(sites: int, steps: int) -> Callable[[], dict[str, float]]:
+    """Return a measurement of so many updates of so many catchments in one component."""
 
-    torch.set_num_threads(1)
+    def measure() -> dict[str, float]:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            component = started(make_config(folder, make_run(folder), sites))
+            walls, cpus = [], []
+            for _ in range(REPEATS):
+                wall, cpu = time.perf_counter(), time.process_time()
+                step(component, steps)
+                walls.append((time.perf_counter() - wall) / steps)
+                cpus.append((time.process_time() - cpu) / steps)
+        found = {"cpu_ms": min(cpus) * 1e3, "wall_ms": min(walls) * 1e3, "cpu_us_each": min(cpus) / sites * 1e6}
+        return {key: round(value, 3) for key, value in found.items()}
+
+    return measure
+
+
+def instances() -> dict[str, float]:
+    """Return what one more instance costs."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run = make_run(folder)
-        if case == "memory":
-            first = started(make_config(folder, run, 1))
-            before, begin = resident(), time.process_time()
-            more = [started(make_config(folder, run, 1, f"c{i}")) for i in range(INSTANCES)]
-            took = (time.process_time() - begin) / INSTANCES
-            per = (resident() - before) / INSTANCES
-            assert first.get_component_name() == more[-1].get_component_name()
-            return {"value": round(per, 3), "initialize_s": round(took, 3)}
-        sites, steps = (1, 100) if case == "one" else (1000, 10)
-        component = started(make_config(folder, run, sites))
-        walls, cpus = [], []
-        for _ in range(7):
-            wall, cpu = time.perf_counter(), time.process_time()
-            step(component, steps)
-            walls.append((time.perf_counter() - wall) / steps / sites)
-            cpus.append((time.process_time() - cpu) / steps / sites)
-        scale = 1e3 if case == "one" else 1e6
-        return {"value": round(min(cpus) * scale, 3), "wall": round(min(walls) * scale, 3)}
+        begin = time.process_time()
+        first = started(make_config(folder, run, 1))
+        alone = time.process_time() - begin
+        before, begin = resident(), time.process_time()
+        more = [started(make_config(folder, run, 1, f"c{i}")) for i in range(INSTANCES)]
+        took = (time.process_time() - begin) / INSTANCES
+        per = (resident() - before) / INSTANCES
+        assert first.get_component_name() == more[-1].get_component_name()
+    return {"mb": round(per, 3), "start_s": round(took, 3), "first_s": round(alone, 2)}
 
 
 def resident() -> float:
@@ -136,32 +134,29 @@ def resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def table(results: dict[str, dict[str, Any]]) -> str:
-    """Return the table of the page."""
-    lines = ["| figure | value | target |", "|---|---|---|"]
-    for case, result in results.items():
-        met = "" if result["value"] <= TARGETS[case] else " (missed)"
-        lines.append(f"| {WHAT[case]} | {result['value']:.3g} {UNITS[case]}{met} | ≤ {TARGETS[case]:g} {UNITS[case]} |")
-    last = list(results.values())[-1]
-    start = f"{results['memory']['initialize_s']:.2f} s" if "memory" in results else "not measured"
-    note = f"CPU time, best of seven; {last['machine']}, {last['date']}. One more instance starts in {start}."
-    return "\n".join([*lines, "", note]) + "\n"
+CASES: Mapping[str, Case] = {
+    "one": Case(
+        "one catchment",
+        updates(1, 100),
+        (Figure("cpu_ms", "CPU time per update", "ms", at_most=5),),
+    ),
+    "thousand": Case(
+        "1000 catchments in one instance",
+        updates(1000, 10),
+        (Figure("cpu_us_each", "CPU time per update and catchment", "µs", at_most=50),),
+    ),
+    "memory": Case(
+        "one more instance of one catchment",
+        instances,
+        (
+            Figure("mb", "memory, after some steps", "MB", at_most=5),
+            Figure("start_s", "CPU time to start", "s"),
+            Figure("first_s", "CPU time to start the first, weights and kernels loaded", "s"),
+        ),
+    ),
+}
 
-
-def main() -> None:
-    """Measure one case, or every case in a process of its own."""
-    if len(sys.argv) == 2:
-        print(json.dumps(measure(sys.argv[1])))
-        return
-    results = {}
-    for case in TARGETS:
-        done = subprocess.run([sys.executable, __file__, case], capture_output=True, text=True, check=True)
-        result = json.loads(done.stdout.strip().splitlines()[-1])
-        results[case] = result | {"machine": page.machine(), "date": datetime.date.today().isoformat()}
-        print(case, results[case], flush=True)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    page.put("bmi", table(results))
-
+SUITE = Suite(Path(__file__), __doc__, CASES)
 
 if __name__ == "__main__":
-    main()
+    SUITE.main()

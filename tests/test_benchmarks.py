@@ -28,7 +28,7 @@ def calibration():
     return benchmark("calibration")
 
 
-@pytest.mark.parametrize("name", ["engine", "national", "photosynthesis"])
+@pytest.mark.parametrize("name", ["engine", "national", "photosynthesis", "bmi"])
 def test_documentation_has_the_saved_figures_of_every_case(name):
     suite = benchmark(name).SUITE
     results = suite.load()
