@@ -67,6 +67,17 @@ def test_statistics_are_those_of_units_above_training_gauges(tmp_path):
     assert mean == pytest.approx(AREAS[:5].mean(), rel=1e-5)
 
 
+def test_masks_speak_of_gauges(tmp_path):
+    mask = tmp_path / "mask.csv"
+    mask.write_text("site,start,end\ng1,2001-02-01,2001-02-10\ng2,2001-02-05,2001-02-06\n")
+    batch = MsHydroLoader(units_config(tmp_path, train__mask=str(mask))).train_dataset
+    whole = MsHydroLoader(units_config(tmp_path)).train_dataset["target"]
+    kept = torch.isfinite(batch["target"][..., 0]).sum(0)
+    inside = slice(*np.searchsorted(batch.times, [np.datetime64("2001-02-01"), np.datetime64("2001-02-11")]))
+    assert kept[0] == torch.isfinite(whole[inside, 0]).sum()
+    assert kept[2:].sum() == 0
+
+
 def test_a_large_store_is_read_by_block_with_the_same_numbers(tmp_path):
     in_memory = MsHydroLoader(units_config(tmp_path, suffix="zarr")).eval_dataset
     config = units_config(tmp_path, suffix="zarr", observations__max_memory=1e-6)

@@ -75,8 +75,9 @@ class MsHydroLoader(BaseLoader):
                 where="test.type",
                 hint="list the gauges to hold out in test.holdout_sites",
             )
-        everywhere = changed(config, test={"holdout_sites": None})
-        self.units = HydroLoader(everywhere, overwrite=overwrite, store=store)
+        # Held-out sites and masks speak of gauges.
+        of_units = changed(config, test={"holdout_sites": None, "mask": None}, train={"mask": None})
+        self.units = HydroLoader(of_units, overwrite=overwrite, store=store)
         self.data, self.sites = self.units.data, self.units.sites
         self._targets = tuple(config.train.target)
         self.network: GaugeNetwork | None = None
@@ -91,7 +92,8 @@ class MsHydroLoader(BaseLoader):
         self.network = self._network(at_units=self.observed is self.data)
         self.holdout, unseen = self.network.hold_out(config.test.holdout_sites, config.seed or 0)
         if unseen:
-            self.units = HydroLoader(changed(config, test={"holdout_sites": unseen}), overwrite=overwrite, store=store)
+            of_units = changed(of_units, test={"holdout_sites": unseen})
+            self.units = HydroLoader(of_units, overwrite=overwrite, store=store)
 
     @property
     def normalisation(self) -> Any:
