@@ -8,6 +8,7 @@ from hydrodl2.data import (
     derivations,
     national,
     pet_derivations,
+    prms,
     water_balance,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "derivations",
     "national",
     "pet_derivations",
+    "prms",
     "water_balance",
 ]
