@@ -1,5 +1,7 @@
 """Muskingum-Cunge routing: reference vectors, laws, memory of the river, gradients, and networks of every shape."""
 
+import copy
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import torch
 from hypothesis import given, settings
 
 from dmg.engine import forest_run
-from dmg.errors import ConfigError, DataError
+from dmg.errors import ConfigError, DataError, StepError
 from dmg.testing import LAWS
 from hydrodl2.routing import MuskingumCunge, MuskingumCungeReach, RiverNetwork
 from tests.forests import forests
@@ -159,6 +161,30 @@ def test_kernel_and_wave_front_agree_on_networks_of_every_shape(downstream):
         for engine in ENGINES
     ]
     torch.testing.assert_close(routed[1], routed[0], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_wave_front_on_a_gpu_equals_the_kernel_on_a_cpu():
+    router, parameters, lateral = river()
+    expected = gradients(router, parameters, lateral)
+    found = gradients(router.to("cuda"), {k: v.cuda() for k, v in parameters.items()}, lateral.cuda())
+    assert_near([t.cpu() for t in found], expected, 1e-9)
+
+
+def test_copies_and_files_of_a_router_route_alike():
+    router, parameters, lateral = river()
+    expected, _ = router(lateral, parameters)
+    for other in (copy.deepcopy(router), pickle.loads(pickle.dumps(router))):
+        assert torch.equal(other(lateral, parameters)[0], expected)
+
+
+def test_gradients_cannot_be_differentiated_again():
+    router, parameters, lateral = river(6)
+    lateral.requires_grad_()
+    routed, _ = router(lateral, parameters)
+    (gradient,) = torch.autograd.grad(routed.sum(), lateral, create_graph=True)
+    with pytest.raises(StepError, match="a run on a forest has no second derivatives"):
+        gradient.sum().backward()
 
 
 def test_what_leaves_the_method_is_counted():

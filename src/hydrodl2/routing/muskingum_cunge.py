@@ -233,6 +233,18 @@ class _Accumulate(torch.autograd.Function):
         return torch.from_numpy(network.accumulate(values.numpy(force=True))).to(values)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
-        return None, torch.from_numpy(ctx.network.to_outlet(gradient.numpy(force=True))).to(gradient)
+        return None, _ToOutlet.apply(ctx.network, gradient)
+
+
+class _ToOutlet(torch.autograd.Function):
+    """Sums along the way to the outlet; their gradient is summed over what is upstream."""
+
+    @staticmethod
+    def forward(ctx: Any, network: RiverNetwork, values: Tensor) -> Tensor:
+        ctx.network = network
+        return torch.from_numpy(network.to_outlet(values.numpy(force=True))).to(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        return None, _Accumulate.apply(ctx.network, gradient)
