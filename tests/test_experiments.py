@@ -135,6 +135,21 @@ def test_a_forcing_that_ends_too_early_is_refused_before_the_first_run(place, ca
     assert not list(Path("output").rglob("config.yaml"))
 
 
+def test_config_show_tells_what_the_runs_share_and_what_each_has(place, capsys):
+    words = ["experiment=tiny", "experiment.splits=[{name: random}]", "train.epochs=7"]
+    assert main(["config", "show", "--config-path", ".", *words]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("# 4 runs, each of them for every fold of the splits; `dmg experiment=tiny 'experiment.sp")
+    shown = yaml.safe_load(text)
+    assert shown["experiment"]["title"] == "Leaky buckets"
+    assert shown["shared"]["train.epochs"] == 7
+    assert list(shown["runs"]) == [m.name for m in plan().members]
+    hbv = shown["runs"]["runs/hbv/seed_2"]
+    assert (hbv["seed"], hbv["train.lr"], hbv["model.phy.nmul"]) == (2, 0.02, 2)
+    assert shown["runs"]["runs/lstm/seed_1"]["model.phy"] is None
+    assert not Path("output").exists()
+
+
 # Table and figures.
 
 

@@ -25,6 +25,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _show(words: argparse.Namespace) -> int:
+    if any(text.startswith("experiment=") for text in words.overrides):
+        from dmg.cli_experiment import show
+
+        return show(words)
     import yaml
 
     from dmg.cli_run import compose_words

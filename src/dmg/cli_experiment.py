@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from dmg.cli_run import execute, require_writable
 from dmg.errors import ConfigError
@@ -32,6 +34,49 @@ def run(words: argparse.Namespace) -> int:
     print(table.read_text(encoding="utf-8"))
     print(f"results: {root}")
     return 0
+
+
+def show(words: argparse.Namespace) -> int:
+    """Print an experiment as resolved, what all its runs share, and what each has for itself; runs nothing.
+
+    Splits, which read the data, are not made: with them every run is done for every fold.
+    """
+    import yaml
+
+    from dmg.conf.experiment import read_experiment
+    from dmg.experiments import make_plan
+
+    name, folder, own, rest = _sort(words.overrides)
+    experiment = read_experiment(name, words.config_path, own)
+    root = folder or f"output/experiments/{Path(name).stem}"
+    plan = make_plan(experiment.model_copy(update={"splits": []}), root, rest, words.config_name, words.config_path)
+    runs = {member.name: _flat(member.config.model_dump(mode="json")) for member in plan.members}
+    keys = dict.fromkeys(key for settings in runs.values() for key in settings)
+    absent = object()
+    shared = [key for key in keys if len({repr(settings.get(key, absent)) for settings in runs.values()}) == 1]
+    first = next(iter(runs.values()))
+    shown = {
+        "experiment": experiment.model_dump(mode="json"),
+        "shared": {key: first[key] for key in shared},
+        "runs": {run: {k: v for k, v in settings.items() if k not in shared} for run, settings in runs.items()},
+    }
+    times = ", each of them for every fold of the splits" if experiment.splits else ""
+    print(f"# {len(runs)} runs{times}; `{shlex.join(['dmg', *words.overrides])}` does them.")
+    print(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, default_flow_style=False), end="")
+    return 0
+
+
+def _flat(tree: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """Return the values of a tree by dotted key; folders of the run, which its name says, are left out."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if path == "" and key.endswith("_dir"):
+            continue
+        if isinstance(value, dict) and value:
+            found |= _flat(value, f"{path}{key}.")
+        else:
+            found[path + key] = value
+    return found
 
 
 def _sort(overrides: list[str]) -> tuple[str, str | None, list[str], list[str]]:

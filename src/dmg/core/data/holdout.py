@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,8 +12,52 @@ from dmg.core.data.sites import match_sites
 from dmg.core.data.text_files import read_table
 from dmg.errors import ConfigError
 
+if TYPE_CHECKING:
+    from dmg.conf.config import Config
+
 COLUMN = {"PUB": "PUB_ID", "PUR": "huc"}
 """Column of the groups in a table of gauges, by what a spatial test holds out."""
+
+
+def mark_held_out(config: Config, sites: Sequence[str], fold: int | None) -> np.ndarray:
+    """Return which sites a configuration keeps out of training, bool [N].
+
+    Parameters
+    ----------
+    config
+        Its block ``test`` says which: a fold of a spatial test, or single sites.
+    sites
+        Ids of the sites in use.
+    fold
+        Of a spatial test, counted from 0.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such fold, or no table of groups.
+    """
+    test, table = config.test, config.observations.gage_split_file
+    if test.type != "spatial" and fold is None:
+        if not test.holdout_sites:
+            return np.zeros(len(sites), dtype=bool)
+        return mark_holdout(sites, test.holdout_sites, config.seed or 0)
+    if test.type != "spatial":
+        raise ConfigError("a fold is chosen, but the test is temporal", where="test.type", hint="set it to spatial")
+    if fold is None or fold >= len(test.folds):
+        raise ConfigError(
+            "a spatial test needs the fold that this run holds out"
+            if fold is None
+            else f"there is no fold {fold}: the test has {len(test.folds)}, counted from 0",
+            where="test.holdout_index",
+            hint=f"choose one of 0 to {len(test.folds) - 1}; one run is one fold",
+        )
+    if table is None:
+        raise ConfigError(
+            "a spatial test needs the table of groups or regions",
+            where="observations.gage_split_file",
+            hint="give a CSV file with the columns gage and PUB_ID or huc",
+        )
+    return mark_fold(sites, table, extent=test.extent, group=test.folds[fold])
 
 
 def mark_holdout(sites: Sequence[str], holdout: int | Sequence[str], seed: int) -> np.ndarray:

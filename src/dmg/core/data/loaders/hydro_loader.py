@@ -14,15 +14,16 @@ import torch
 
 from dmg.conf.observations import GEOGRAPHY
 from dmg.core.data.batch import Batch
-from dmg.core.data.holdout import mark_fold, mark_holdout
+from dmg.core.data.holdout import mark_held_out
 from dmg.core.data.lazy_series import BlockCache, LazySeries, ReadBlock
 from dmg.core.data.loaders.base import BaseLoader
 from dmg.core.data.loaders.site_data import FLOWS, PRECIPITATION, SiteData
 from dmg.core.data.mask import read_mask
-from dmg.core.data.normalisation import FILE_NAME, Normalisation, carried_statistics
+from dmg.core.data.normalisation import FILE_NAME, Normalisation
 from dmg.core.data.quantity import conversion
 from dmg.core.data.target_scale import TargetScale
 from dmg.core.data.time_window import locate_period
+from dmg.core.data.trained_statistics import trained_statistics
 from dmg.errors import ConfigError, DataError
 from dmg.registry import loaders
 
@@ -82,7 +83,7 @@ class HydroLoader(BaseLoader):
         self._fold = self.config.test.holdout_index if holdout_index is None else holdout_index
         self.data = SiteData(self.config, store)
         self.sites = self.data.sites
-        self.holdout = self._mark_holdout()
+        self.holdout = mark_held_out(self.config, self.sites, self._fold)
         self._train_columns = np.flatnonzero(~self.holdout)
         self._targets = tuple(self.config.train.target)
         self._last_read: tuple[Any, dict[str, np.ndarray]] | None = None
@@ -152,39 +153,8 @@ class HydroLoader(BaseLoader):
         """Statistics of inputs, and of targets where they are normalised; `train_dataset` saves them."""
         names = [*self._inputs, *(self._targets if self._normalises_target else ())]
         about = self._about()
-        training = "train" in self.config.mode
-        candidates = (
-            [] if self.overwrite else [(self.config.pretrained_model_dir, False), (self.config.model_dir, training)]
-        )
-        for folder, own in candidates:
-            path = Path(folder) / FILE_NAME if folder else None
-            carried = None if path is None or path.is_file() or own else carried_statistics(folder)
-            if carried:
-                found, path = Normalisation.parse(carried[0], self._log, where=str(carried[1])), carried[1]
-            elif path is not None and path.is_file():
-                found = Normalisation.load(path, log=self._log)
-            else:
-                continue
-            problems = found.lacks(names, self._log)
-            changed = found.changed_units({name: self.data.units.get(name) for name in names})
-            problems += [f"'{name}' is now in {unit}" for name, unit in changed.items()]
-            if own and (problems or found.about != about):
-                logger.info("statistics in %s are of other data or variables and are taken anew", path)
-                continue
-            if problems:
-                raise DataError(
-                    "the statistics of the trained model do not fit the configuration: " + "; ".join(problems),
-                    where=str(path),
-                    hint="use the variables and units that the model was trained with",
-                )
-            return found
-        if self.config.pretrained_model_dir and not self.overwrite:
-            raise DataError(
-                f"there is no {FILE_NAME} with the trained weights, which mean nothing without it",
-                where=self.config.pretrained_model_dir,
-                hint="copy it from the folder 'model' of the training",
-            )
-        return self._fit(about)
+        found = None if self.overwrite else trained_statistics(self.config, names, self._log, self.data.units, about)
+        return found or self._fit(about)
 
     def save_normalisation(self) -> None:
         """Write the statistics beside the weights of a training, those of a pretrained model as well."""
@@ -471,34 +441,6 @@ class HydroLoader(BaseLoader):
                     hint="check the dates, train.mask, and the missing-value marks of the target "
                     "(`dmg data info STORE`)",
                 )
-
-    def _mark_holdout(self) -> np.ndarray:
-        test = self.config.test
-        if test.type == "spatial" or self._fold is not None:
-            return self._mark_fold()
-        if not test.holdout_sites:
-            return np.zeros(len(self.sites), dtype=bool)
-        return mark_holdout(self.sites, test.holdout_sites, self.config.seed or 0)
-
-    def _mark_fold(self) -> np.ndarray:
-        test, table = self.config.test, self.config.observations.gage_split_file
-        if test.type != "spatial":
-            raise ConfigError("a fold is chosen, but the test is temporal", where="test.type", hint="set it to spatial")
-        if self._fold is None or self._fold >= len(test.folds):
-            raise ConfigError(
-                "a spatial test needs the fold that this run holds out"
-                if self._fold is None
-                else f"there is no fold {self._fold}: the test has {len(test.folds)}, counted from 0",
-                where="test.holdout_index",
-                hint=f"choose one of 0 to {len(test.folds) - 1}; one run is one fold",
-            )
-        if table is None:
-            raise ConfigError(
-                "a spatial test needs the table of groups or regions",
-                where="observations.gage_split_file",
-                hint="give a CSV file with the columns gage and PUB_ID or huc",
-            )
-        return mark_fold(self.sites, table, extent=test.extent, group=test.folds[self._fold])
 
 
 def _masked(series: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
