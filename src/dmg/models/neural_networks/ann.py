@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dmg.engine.site_share import dropout_by_site
 from dmg.models.neural_networks.base import BaseNetwork, check_dropout, check_width
+from dmg.models.neural_networks.monte_carlo import drops
 from dmg.registry import networks
 
 
@@ -49,5 +50,5 @@ class AnnModel(BaseNetwork):
         check_width(x.shape[-1], self.nx, "AnnModel")
         layers = (self.i2h, self.h2h1, self.h2h2, self.h2h3, self.h2h4, self.h2h5, self.h2h6)
         for layer in layers:
-            x = dropout_by_site(torch.relu(layer(x)), self.dr, self.training, dim=-2)
+            x = dropout_by_site(torch.relu(layer(x)), self.dr, drops(self), dim=-2)
         return torch.sigmoid(self.h2o(x))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dmg.models.neural_networks.base import BaseNetwork, check_dropout, check_width
 from dmg.models.neural_networks.drop_connect import DropConnect
+from dmg.models.neural_networks.monte_carlo import drops
 from dmg.registry import networks
 
 
@@ -70,7 +71,7 @@ class GruModel(BaseNetwork):
         """Return the hidden series [T, B, hidden_size] and the state [1, B, hidden_size] after its last step."""
         check_width(x.shape[-1], self.nx, "GruModel")
         start = x.new_zeros(1, x.shape[1], self.hidden_size) if state is None else state.to(x)
-        return self.gru(torch.relu(self.linear_in(x)), start, self.training)
+        return self.gru(torch.relu(self.linear_in(x)), start, drops(self))
 
     def head(self, h: Tensor, columns: Sequence[int] | slice | Tensor | None = None) -> Tensor:
         """Return all outputs of hidden values, or those of some columns."""

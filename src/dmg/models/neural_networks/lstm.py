@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dmg.errors import DataError
 from dmg.models.neural_networks.base import BaseNetwork, check_dropout, check_width
 from dmg.models.neural_networks.drop_connect import DropConnect
+from dmg.models.neural_networks.monte_carlo import drops
 from dmg.registry import networks
 
 LstmState = tuple[Tensor, Tensor]
@@ -108,7 +109,7 @@ class LstmModel(BaseNetwork):
             Drop none although the module is in training mode.
         """
         caching = self.cache_states and not self.training
-        drop = (self.training or self.do_drop_mc or do_drop_mc) and not dr_false
+        drop = (drops(self) or self.do_drop_mc or do_drop_mc) and not dr_false
         h, state = self.features(x, self._cached if caching else None, drop=drop)
         if caching:
             self._cached = (state[0].detach(), state[1].detach())
@@ -139,7 +140,7 @@ class LstmModel(BaseNetwork):
                 hint="a single site is [T, 1, nx]",
             )
         check_width(x.shape[-1], self.nx, "LstmModel")
-        drop = self.training or self.do_drop_mc if drop is None else drop
+        drop = drops(self) or self.do_drop_mc if drop is None else drop
         start = self._start(x, state)
         return self.lstm(torch.relu(self.linear_in(x)), start, drop)
 

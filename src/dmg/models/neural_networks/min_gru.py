@@ -12,6 +12,7 @@ from dmg.engine import Flux, Parameter, ProcessModel, RawParameters, State, simu
 from dmg.engine.declare import Values
 from dmg.engine.site_share import dropout_by_site
 from dmg.models.neural_networks.base import BaseNetwork, check_dropout, check_width
+from dmg.models.neural_networks.monte_carlo import drops
 from dmg.registry import networks
 
 # The hidden states of the blocks, each [B, hidden].
@@ -69,7 +70,7 @@ class MinGruBlock(nn.Module):
         start = {"hidden": x.new_zeros(sites, width) if hidden is None else hidden}
         nothing = x.new_empty(steps, sites, 0)
         run = simulate(self.recurrence, nothing, raw, start, fluxes=["gated"], components=True)
-        kept = dropout_by_site(x.new_ones(1, sites, width), self.dr, self.training, dim=1)
+        kept = dropout_by_site(x.new_ones(1, sites, width), self.dr, drops(self), dim=1)
         return torch.addcmul(x, run.fluxes["gated"], kept), run.stores["hidden"]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dmg.engine.site_share import dropout_by_site
 from dmg.errors import ConfigError, did_you_mean
 from dmg.models.neural_networks.base import BaseNetwork, check_dropout, check_width
+from dmg.models.neural_networks.monte_carlo import drops
 from dmg.registry import networks
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -70,5 +71,5 @@ class MlpModel(BaseNetwork):
         """Return the outputs [..., ny] in (0, 1) for the inputs [..., nx]."""
         check_width(x.shape[-1], self.nx, "MlpModel")
         for layer in (self.L1, self.L2, self.L3):
-            x = dropout_by_site(ACTIVATIONS[self.activation](layer(x)), self.dr, self.training, dim=-2)
+            x = dropout_by_site(ACTIVATIONS[self.activation](layer(x)), self.dr, drops(self), dim=-2)
         return torch.sigmoid(self.L4(x))

@@ -1,0 +1,31 @@
+"""Dropout outside of training: members of an ensemble whose spread tells what a network does not know.
+
+Gal, Y., Ghahramani, Z. (2016): Dropout as a Bayesian approximation. ICML 48. Fang, K., Kifer, D., Lawson, K., Shen, C.
+(2020): Evaluating the potential and challenges of an uncertainty quantification method for long short-term memory
+models for soil moisture predictions. Water Resources Research 56, e2020WR028095.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from torch import nn
+
+_kept: ContextVar[bool] = ContextVar("dropout_kept", default=False)
+
+
+@contextmanager
+def dropout_kept() -> Iterator[None]:
+    """Let networks drop in evaluation mode too."""
+    token = _kept.set(True)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
+def drops(network: nn.Module) -> bool:
+    """Return whether a network drops now: in training, or where dropout is kept."""
+    return network.training or _kept.get()
