@@ -95,8 +95,8 @@ def table(found: dict[str, Any]) -> str:
         )
     notes = (
         f"{found['model']}, {found['members']} members, medians over {found['sites']} basins; "
-        f"CRPS {found['crps']} mm/d, absolute error of the mean {found['absolute_error']} mm/d. {found['cpu_s']:.0f} CPU s, "
-        f"{found['machine']}, {found['date']}."
+        f"CRPS {found['crps']} mm/d, absolute error of the mean {found['absolute_error']} mm/d. "
+        f"{found['cpu_s']:.0f} CPU s, {found['machine']}, {found['date']}."
     )
     return "\n".join([*rows, "", notes]) + "\n"
 
