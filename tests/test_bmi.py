@@ -179,6 +179,13 @@ def test_stores_parameters_and_attributes_are_set_without_being_published(run, t
     np.testing.assert_allclose(read(bmi, "parFC"), 321.0, rtol=1e-5)
     np.testing.assert_array_equal(pointer, read(bmi, "SM"))
     assert not np.allclose(read(bmi, RUNOFF), read(twin, RUNOFF), rtol=1e-3)
+    # A state from before takes the attributes back, too.
+    bmi.set_value("ngen::serialization_create", np.zeros(1, np.int32))
+    bmi.set_value("slope", np.array([0.5, 0.6]))
+    bmi.set_value("aspect_of_nothing", np.zeros(2))
+    bmi.set_value("ngen::serialization_state", bmi.get_value_ptr("ngen::serialization_state").copy())
+    np.testing.assert_allclose(read(bmi, "slope"), [0.3, 0.4], rtol=1e-6)
+    bmi.set_value("ngen::serialization_free", np.zeros(1, np.int32))
     state = read(bmi, "SM")
     for name, values, message in [
         ("parFC", np.full(4, 2000.0), "'parFC' is between 50 and 1000 mm, 2000 to 2000"),
@@ -222,6 +229,16 @@ def test_bad_input_raises_and_changes_nothing(run, tmp_path):
         supply(one, store, 20)
         one.update()
     np.testing.assert_array_equal(read(bmi, RUNOFF), read(twin, RUNOFF))
+
+
+def test_a_spin_up_of_other_steps_is_refused_and_one_that_ends_elsewhere_is_said(run, tmp_path, caplog):
+    path = write_case(tmp_path, run, SITES)
+    with caplog.at_level(logging.WARNING):
+        component(path)
+    assert "the spin-up ends at 2000-01-21T00:00:00" in caplog.text
+    write_dataset(small_store().sel(site=SITES).isel(time=slice(0, 40, 2)), tmp_path / "spin_up.nc")
+    with pytest.raises(DataError, match="the spin-up has steps of 172800 s, the model goes by 86400 s"):
+        component(path)
 
 
 def test_unknown_variables_and_calls_out_of_turn(run, tmp_path, caplog):

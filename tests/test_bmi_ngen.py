@@ -122,6 +122,7 @@ def test_a_restored_component_goes_on_bit_by_bit_in_another_process(run, tmp_pat
     path = write_case(tmp_path, run, SITES, clock="resume", **HOURLY)
     host = NgenHost(TYPE, str(path))
     drive(host, 30)  # with hourly steps in the second day
+    host.bmi.set_value("slope", np.array([0.2, 0.7]))
     untouched = host.outputs()
     state = host.save()
     for name, values in host.outputs().items():

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from dmg.bmi import own_variables as own
 from dmg.bmi.catchments import (
     attribute_store,
     input_units,
@@ -25,6 +24,7 @@ from dmg.bmi.config import BmiConfig
 from dmg.bmi.derived_inputs import DerivedInputs, known_attributes
 from dmg.bmi.exchange import input_links, output_links
 from dmg.bmi.mass_balance import TERMS, UNIT, MassBalance
+from dmg.bmi.own_variables import own_variables
 from dmg.bmi.payload import Payload, is_payload
 from dmg.bmi.serialization import Snapshot
 from dmg.bmi.shared_run import shared_run
@@ -81,6 +81,7 @@ class HostedModel:
         self.outputs = output_links(config.outputs, output_units(run), self.host_step, self.area is not None)
         self.gathering = Aggregation(self.forcings.rules(self.inputs), self.count, self.nodes)
         self.steps = 0
+        self._terms: dict[str, np.ndarray] | None = None
         first, payload = self._start(seconds)
         self.grids = [self.nodes]
         self.variables = {v.name: v for v in self._variables()}
@@ -120,6 +121,7 @@ class HostedModel:
             "gathering": self.gathering.state(),
             "showing": self.showing.state(),
             "account": {"entered": self.account.entered, "left": self.account.left} if self.account else {},
+            "attributes": self.stream.changed_attributes,
             "inputs": {link.name: self.variables[link.name].values for link in self.inputs},
             "outputs": {link.name: self.variables[link.name].values for link in self.outputs},
         }
@@ -171,6 +173,7 @@ class HostedModel:
         if self.account:
             account = pick(saved["account"])
             self.account.entered, self.account.left = account["entered"], account["left"]
+        self.stream.replace_attributes(pick(saved["attributes"]))
         for name, values in (pick(saved["inputs"]) | pick(saved["outputs"])).items():
             self.variables[name].values[:] = values
         if self.config.clock == "resume":
@@ -204,6 +207,8 @@ class HostedModel:
         """
         config, run = self.config, self.run
         series = spin_up_dataset(run, config)
+        if series is not None:
+            self._check_before(series["time"].values)
         spin_up = None if series is None else run.inputs(series)
         if series is None or two_time_steps(run):
             some = sites_dataset(run, config) if series is None else series.isel(time=slice(0, 2 * HOURS))
@@ -255,9 +260,23 @@ class HostedModel:
         """Return the state that a simulation saved."""
         state = FullState.load(path)
         state.require(self.run.model.fingerprint, self.run.digest, f"state: {path}")
-        if state.next_time != self._start_time:
-            logger.warning("the state is that before %s, the component starts at %s", state.next_time, self._start_time)
+        self._compare_start(state.next_time, "state")
         return self.stream.own(state.of(self._places(state.sites)))
+
+    def _check_before(self, times: np.ndarray) -> None:
+        """Refuse a spin-up of other steps than the model's; warn if it does not end where the component starts."""
+        if len(times) > 1 and times[1] - times[0] != self.model_step:
+            raise DataError(
+                f"the spin-up has steps of {(times[1] - times[0]) / np.timedelta64(1, 's'):g} s, the model goes by "
+                f"{self.model_step / np.timedelta64(1, 's'):g} s",
+                where=f"spin_up: {self.config.spin_up}",
+                hint="give a record of the model's own step",
+            )
+        self._compare_start(times[-1] + self.model_step, "spin-up")
+
+    def _compare_start(self, end: np.datetime64, what: str) -> None:
+        if end != self._start_time:
+            logger.warning("the %s ends at %s, the component starts at %s", what, end, self._start_time)
 
     def _places(self, saved: list[str]) -> list[str]:
         """Return which of the saved sites each node goes on from: itself, or its catchment without members."""
@@ -310,6 +329,7 @@ class HostedModel:
         self._refresh()
 
     def _refresh(self) -> None:
+        self._terms = None
         for variable in self.variables.values():
             variable.refresh()
 
@@ -322,51 +342,30 @@ class HostedModel:
         if self.account:
             found += [Computed(f"ngen::mass_{t}", UNIT, self.nodes, lambda t=t: self._water()[t]) for t in TERMS]
         taken = {variable.name for variable in found}
-        return found + [variable for variable in self._own() if variable.name not in taken]
+        own = own_variables(self.stream, self._accounted, self._grid_of)
+        return found + [variable for variable in own if variable.name not in taken]
 
     def _water(self) -> dict[str, np.ndarray]:
-        so_far = self.gathering.so_far()
-        rates = {link.variable: link(so_far[link.variable], self.area) for link in self.inputs}
-        return self.account.terms(rates, self.showing.waiting())
-
-    def _own(self) -> list[Variable]:
-        stream, process = self.stream, self.stream.process
-        found = []
-        names = dict.fromkeys(n for key in ("c_nn", "c_phy") for n in stream.units.names.get(key, ()))
-        for name in names:
-            read = self._bound(stream.attribute, name)
-            write = self._accounted(stream.set_attribute, name)
-            found.append(Computed(name, stream.units.units.get(name) or "1", self.nodes, read, write))
-        for state in process.states if process else ():
-            size = own.store_size(stream, state.name)
-            read = self._bound(own.store_values, stream, state.name)
-            write = self._accounted(own.set_store, stream, state.name)
-            found.append(Computed(state.name, state.unit or "1", size, read, write, grid=self._grid_of(size)))
-        for name, parameter in (own.static_parameters(process) if process else {}).items():
-            size = own.parameter_size(stream, name)
-            unit = "1" if parameter.unit in ("", "-") else parameter.unit
-            read = self._bound(own.parameter_values, stream, name)
-            write = self._accounted(own.set_parameter, stream, name)
-            found.append(Computed(name, unit, size, read, write, grid=self._grid_of(size)))
-        return found
+        """Return the account; computed once after each change."""
+        if self._terms is None:
+            so_far = self.gathering.so_far()
+            rates = {link.variable: link(so_far[link.variable], self.area) for link in self.inputs}
+            self._terms = self.account.terms(rates, self.showing.waiting())
+        return self._terms
 
     def _grid_of(self, size: int) -> int:
         if size not in self.grids:
             self.grids.append(size)
         return self.grids.index(size) if size != self.nodes else NODES
 
-    @staticmethod
-    def _bound(function: Callable[..., np.ndarray], *arguments: Any) -> Callable[[], np.ndarray]:
-        return lambda: function(*arguments)
-
-    def _accounted(self, function: Callable[..., None], *arguments: Any) -> Callable[[np.ndarray], None]:
+    def _accounted(self, write: Callable[[np.ndarray], None]) -> Callable[[np.ndarray], None]:
         """Return a way to set something, after which the account knows what it added to the stores."""
 
-        def write(values: np.ndarray) -> None:
+        def accounted(values: np.ndarray) -> None:
             before = self.account.content() if self.account else None
-            function(*arguments, values)
+            write(values)
             if self.account:
                 self.account.gain(before)
             self._refresh()
 
-        return write
+        return accounted

@@ -2,18 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dmg.bmi.stream import Stream
+from dmg.bmi.variable import Computed
 from dmg.engine import ModelState, Parameter, ProcessModel
 from dmg.errors import DataError
 
 _EDGE = 1e-6
 """Share of the bounds of a parameter that a logistic link cannot reach."""
+
+
+Write = Callable[[np.ndarray], None]
+
+
+def own_variables(stream: Stream, accounted: Callable[[Write], Write], grid_of: Callable[[int], int]) -> list[Computed]:
+    """Return the variables that a host may read and set beside inputs and outputs.
+
+    Parameters
+    ----------
+    stream
+        What is run.
+    accounted
+        Makes of a way to set something one after which the account of water knows.
+    grid_of
+        Returns the grid of so many values.
+    """
+    process, batch, found = stream.process, stream.units, []
+    for name in dict.fromkeys(n for key in ("c_nn", "c_phy") for n in batch.names.get(key, ())):
+        write = accounted(partial(stream.set_attribute, name))
+        unit = batch.units.get(name) or "1"
+        found.append(Computed(name, unit, stream.nodes, partial(stream.attribute, name), write))
+    for state in process.states if process else ():
+        size, read = store_size(stream, state.name), partial(store_values, stream, state.name)
+        write = accounted(partial(set_store, stream, state.name))
+        found.append(Computed(state.name, state.unit or "1", size, read, write, grid=grid_of(size)))
+    for name, parameter in (static_parameters(process) if process else {}).items():
+        size, read = parameter_size(stream, name), partial(parameter_values, stream, name)
+        write = accounted(partial(set_parameter, stream, name))
+        unit = "1" if parameter.unit in ("", "-") else parameter.unit
+        found.append(Computed(name, unit, size, read, write, grid=grid_of(size)))
+    return found
 
 
 def store_values(stream: Stream, name: str) -> np.ndarray:

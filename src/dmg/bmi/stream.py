@@ -50,6 +50,7 @@ class Stream:
         self.nodes = self.batch.n_sites
         several = handler.models.items() if len(handler.models) > 1 else ()
         self._plain = {f"{m}_{n}": n for m, model in several for n in _units_of(run, model)}
+        self._original: dict[str, np.ndarray] = {}
         self.state: States = self.cold_state()
 
     def ask_for(self, outputs: Sequence[str]) -> None:
@@ -124,14 +125,29 @@ class Stream:
     @torch.no_grad()
     def set_attribute(self, name: str, values: np.ndarray) -> None:
         """Replace an attribute of the nodes; static parameters that follow from attributes are computed again."""
-        batch, norm = self.units, self.run.normalisation
-        for key, new in {"c_phy": values, "c_nn": values, "c_nn_norm": norm.apply(name, values)}.items():
-            if name in batch.names[key]:
-                column = batch[key][:, batch.names[key].index(name)]
-                column.copy_(torch.from_numpy(new))
+        self._original.setdefault(name, self.attribute(name))
+        self._write_attribute(name, values)
         if self.has_constant_statics:
             self.state = {label: replace(state, static=None) for label, state in self.state.items()}
             self.settle()
+
+    @property
+    def changed_attributes(self) -> dict[str, np.ndarray]:
+        """The attributes that were set, with their values now."""
+        return {name: self.attribute(name) for name in self._original}
+
+    def replace_attributes(self, changed: Mapping[str, np.ndarray]) -> None:
+        """Have these attributes changed and no others; the state is left as it is."""
+        for name in [*changed, *self._original]:
+            self._original.setdefault(name, self.attribute(name))
+            self._write_attribute(name, changed.get(name, self._original[name]))
+
+    def _write_attribute(self, name: str, values: np.ndarray) -> None:
+        batch = self.units
+        for key in ("c_phy", "c_nn", "c_nn_norm"):
+            if name in batch.names.get(key, ()):
+                new = self.run.normalisation.apply(name, values) if key == "c_nn_norm" else values
+                batch[key][:, batch.names[key].index(name)].copy_(torch.from_numpy(new))
 
     def cold_state(self) -> States:
         """Return the state of a cold start: initial stores, an empty river, a network without memory."""
