@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from implicit_models import Layers, Partly, Steep
 from step_models import Cascade, EveryOp, NetworkInside, Sloping, Stateless, UnitHydrograph
 from torch import Tensor, nn
 
@@ -52,6 +53,10 @@ class Case:
     weighted: tuple[str, ...] = ()
 
 
+def _heun(options: dict[str, Any]) -> ProcessModel:
+    return Layers({**options, "solver": "heun", "substeps": 2})
+
+
 def _cases() -> Iterator[tuple[str, Case]]:
     hbv = partial(Case, Hbv, dynamic=("parBETA", "parBETAET"), options={"fluxes": ["streamflow", "AET_hydro"]})
     for dtype in (torch.float32, torch.float64):
@@ -68,6 +73,9 @@ def _cases() -> Iterator[tuple[str, Case]]:
         yield f"network-{kind}", Case(NetworkInside, 2, 5, 6, ("k",), dtype)
         yield f"implicit-{kind}", Case(HbvAdj, 3, 5, 6, ("parFC",), dtype)
         yield f"implicit-again-{kind}", Case(HbvAdj, 4, 3, 7, (), dtype, kept_bytes=1000)
+        yield f"algebraic-{kind}", Case(Steep, 3, 5, 4, ("k",), dtype)
+        yield f"algebraic-again-{kind}", Case(Partly, 3, 4, 7, (), dtype, kept_bytes=500)
+        yield f"explicit-{kind}", Case(_heun, 2, 5, 4, ("k",), dtype)
         yield f"attributes-{kind}", Case(Sloping, 3, 5, 6, ("k",), dtype)
         yield f"attributes-again-{kind}", Case(Sloping, 4, 3, 9, (), dtype, kept_bytes=1000)
         yield f"stateless-{kind}", Case(Stateless, 2, 5, 4, ("rate",), dtype)

@@ -77,3 +77,48 @@ class Explosion(ProcessModel):
         """Return the rates."""
         growth = p.k * s.storage**2
         return {"storage": growth + 0.0 * x.prcp}, {"growth": growth}
+
+
+class Root(ProcessModel):
+    """A cubic root: k y³ = a."""
+
+    forcings = (Forcing("a", high=20.0),)
+    parameters = (Parameter("k", 0.5, 2.0),)
+    states = (State("y", initial=1.0, algebraic=True, bounds=(0.0, 50.0)),)
+    fluxes = (Flux("out"),)
+
+    def tendency(self, s, x, p):
+        """What is lacking."""
+        return {"y": x.a - p.k * s.y**3}, {"out": 2.0 * s.y}
+
+
+class Steep(Root):
+    """A steep switch, from whose flat parts Newton's method leaps away."""
+
+    states = (State("y", initial=40.0, algebraic=True, bounds=(0.0, 50.0)),)
+
+    def tendency(self, s, x, p):
+        """What is lacking."""
+        return {"y": x.a - 30.0 * torch.sigmoid(200.0 * p.k * (s.y - 5.0))}, {"out": s.y * 1.0}
+
+
+class Jump(Root):
+    """A rate that changes its sign at 7 without being zero."""
+
+    def tendency(self, s, x, p):
+        """One or minus one, more or less."""
+        return {"y": torch.where(s.y < 7.0, p.k + 0.1 * s.y, -p.k) + 0.0 * x.a}, {"out": s.y * 1.0}
+
+
+class Partly(ProcessModel):
+    """A store that drains by as much as an algebraic level says: level² + level = storage."""
+
+    forcings = (Forcing("prcp", high=20.0),)
+    parameters = (Parameter("k", 0.1, 0.9),)
+    states = (State("storage", initial=5.0), State("level", initial=1.0, algebraic=True))
+    fluxes = (Flux("streamflow"),)
+
+    def tendency(self, s, x, p):
+        """Rates of the store, and what the level lacks."""
+        flow = p.k * s.level
+        return {"storage": x.prcp - flow, "level": s.storage - s.level**2 - s.level}, {"streamflow": flow}
