@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 import yaml
 
+import dmg
 from diffecosys.data import PLANT_TYPES, sample_leaves
 from diffecosys.models import LeafPhotosynthesis
 from dmg.cli import main
@@ -213,11 +214,11 @@ def test_scaled_loss_is_a_share_of_the_spread():
 def test_parameters_and_layers_recovered_from_the_command_line(tmp_path, capsys):
     """The twin experiment: Vcmax25 of every plant type within 2 %, B of every soil within 0.05, at 2.5 % noise."""
     out = str(tmp_path / "out")
-    words = ["observations.sample.sites=800", "test.holdout_sites=100", "train.iterations=20", "train.epochs=12"]
+    words = ["observations.sample.sites=600", "test.holdout_sites=100", "train.iterations=15", "train.epochs=12"]
     words += ["train.lr_scheduler.T_max=12"]
     assert main(["--config-name", "leaves", f"output_dir={out}", *words]) == 0
     assert "nse" in capsys.readouterr().out
-    truth = sample_leaves(800)
+    truth = sample_leaves(600)
     with xr.open_dataset(f"{out}/simulation.nc") as found:
         for name, (vcmax25, *_) in PLANT_TYPES.items():
             learned = found["Vcmax25"].values[(name == truth.PFT).to_numpy()]
@@ -233,6 +234,13 @@ def test_parameters_and_layers_recovered_from_the_command_line(tmp_path, capsys)
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     assert "LeafPhotosynthesis with ParameterNetworks" in page
     assert "1970" not in page.partition("config.yaml")[0]
+    run = dmg.load_run(out)
+    inputs = truth.drop(columns=["An", "gs", "true_Vcmax25", "true_B_1"])
+    np.testing.assert_allclose(run.predict(inputs)["An"].values, trained, rtol=1e-5, atol=1e-5)
+    inputs.iloc[:20].to_csv(tmp_path / "new.csv", index_label="sample")
+    few = run.predict(tmp_path / "new.csv", outputs=["An", "B_1"])
+    assert few.sample.values.tolist() == list(inputs.index[:20])
+    np.testing.assert_allclose(few["An"].values, trained[:20], rtol=1e-5, atol=1e-5)
     # A simulation in chunks needs no observations, and gives the same.
     assert main(["mode=sim", f"output_dir={out}", "sim.batch_size=300", "model.outputs=[An]"]) == 0
     with xr.open_dataset(f"{out}/sim/simulation.nc") as found:

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from dmg.conf.derive import is_timeless
 from dmg.core.data.normalisation import FILE_NAME, Normalisation, carried_statistics
 from dmg.core.utils.weights_file import weights_about
 from dmg.errors import DataError, RunError
@@ -15,6 +16,7 @@ from dmg.models.full_state import FullState
 from dmg.registry import loaders, samplers
 from dmg.trainers.budget import SiteBudget, site_budgets
 from dmg.trainers.run_directory import RunDirectory, elsewhere, read_config
+from dmg.trainers.samples import to_samples
 from dmg.trainers.simulate import Simulation, simulate_sites, to_dataset
 from dmg.trainers.weights import choose_epoch
 
@@ -210,7 +212,8 @@ class Run:
         dataset
             Canonical dataset (dims time and site, units on the variables), or the path of one. Variables are
             taken by name, converted to the units of the model and normalised with the statistics of the training.
-            Observations are not needed.
+            Observations are not needed. Of a model of samples a data frame with the columns of the training,
+            those of lookups included, or a table; the result has the dimension ``sample``.
         static
             ``held``: static parameters from the spin-up. ``last``: from the last step, as published.
         outputs
@@ -239,6 +242,10 @@ class Run:
         RunError
             If the state is that of another model; the first difference is named.
         """
+        if is_timeless(self.config.data_loader):
+            if state is not None or return_state:
+                raise RunError("samples have no state to start from or to return", where=str(self.path))
+            return self._predict_samples(dataset, outputs, batch_size)
         start = state if state is None or isinstance(state, FullState) else FullState.load(state)
         config = self._config_for(dataset, start)
         if outputs is None and config.model.outputs:
@@ -246,6 +253,20 @@ class Run:
         result = self._simulate(config, dataset, batch_size, static=static, outputs=outputs, start=start)
         found = to_dataset(result)
         return (found, result.state) if return_state else found
+
+    def _predict_samples(self, table: Any, outputs: list[str] | None, batch_size: int | None) -> xr.Dataset:
+        from dmg.conf.config import as_config
+
+        plain = self.config.model_dump(mode="json")
+        on_disk = isinstance(table, str | Path)
+        plain |= {"mode": "sim", "pretrained_model_dir": str(self._files.model_dir)}
+        plain["test"] |= {"holdout_sites": None}
+        plain["observations"] |= {"name": "given", "sample": None, "tables": {"given": str(table)} if on_disk else {}}
+        plain["observations"] |= {} if on_disk else {"lookups": {}}
+        config = as_config(plain)
+        if outputs is None and config.model.outputs:
+            outputs = list(dict.fromkeys([*config.train.target, *config.model.outputs]))
+        return to_samples(self._simulate(config, table, batch_size, static="last", outputs=outputs))
 
     def inputs(self, dataset: xr.Dataset | str | Path, *, days: bool = True) -> Batch:
         """Return what the models see of a dataset, all of its steps: normalised, in their units, with attributes.

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from dmg.core.post import plot_scatter
-from dmg.core.utils.atomic import atomic_write, write_text
+from dmg.core.utils.atomic import write_text
 from dmg.core.utils.stopwatch import Stopwatch, timings
 from dmg.errors import DataError
 from dmg.registry import trainers
 from dmg.trainers import evaluate as scoring
 from dmg.trainers.plots import print_scores
 from dmg.trainers.report import write_report
-from dmg.trainers.simulate import Simulation, to_dataset
+from dmg.trainers.samples import to_samples, write_samples
+from dmg.trainers.simulate import Simulation
 from dmg.trainers.trainer import Trainer
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from dmg.core.data.batch import Batch
 
 #: Metrics that mean something for samples in no order.
 METRICS = ("nse", "corr", "rmse", "mae", "bias", "pbias")
@@ -81,7 +76,7 @@ class TableTrainer(Trainer):
         if self.run_dir:
             write_text(self.run_dir.metrics, json.dumps(self.metrics, allow_nan=False) + "\n")
             write_text(self.run_dir.metrics_aggregate, json.dumps(summary, indent=1, allow_nan=False) + "\n")
-            write_samples(to_samples(run, data, observed), self.run_dir.simulation)
+            write_samples(to_samples(run, data.get("group"), observed), self.run_dir.simulation)
             for name in run.series:
                 target = run.outputs.get(name, name)
                 if target in observed:
@@ -115,34 +110,9 @@ class TableTrainer(Trainer):
         outputs = config.model.outputs and list(dict.fromkeys([*config.train.target, *config.model.outputs]))
         self.simulation = run = self._simulate(data, size, STATIC, outputs or None)
         if self.run_dir:
-            write_samples(to_samples(run, data), self.run_dir.sim_simulation)
+            write_samples(to_samples(run, data.get("group")), self.run_dir.sim_simulation)
             self.run_dir.note(**timings("simulate", stopwatch.read()))
         return {name: values[0] if values.ndim == 2 else values for name, values in run.series.items()}
-
-
-def to_samples(run: Simulation, data: Batch, observed: dict[str, np.ndarray] | None = None) -> xr.Dataset:
-    """Return a simulation as a dataset with the dimension ``sample``.
-
-    Parameters
-    ----------
-    run
-        What was simulated.
-    data
-        The samples, with their groups if there are any.
-    observed
-        Target to observations [1, N]; stored as ``<target>_obs``.
-    """
-    found = to_dataset(run, observed).isel(time=0, drop=True).rename(site="sample")
-    found = found.drop_attrs(deep=False).assign_attrs(title=found.attrs["title"])
-    if data.get("group") is not None:
-        found = found.assign_coords(group=("sample", np.asarray(data["group"], dtype=object)))
-    return found
-
-
-def write_samples(dataset: xr.Dataset, path: Path) -> None:
-    """Write a simulation of samples atomically as NetCDF."""
-    with atomic_write(path) as temporary:
-        dataset.to_netcdf(temporary, engine="h5netcdf")
 
 
 def _scores(
