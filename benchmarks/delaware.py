@@ -3,8 +3,8 @@
     python benchmarks/delaware.py                # writes results/delaware.json
     python benchmarks/delaware.py --docs         # puts its table into docs/benchmarks.md
 
-Training is on April 1979 to February 1980, with three months of warm-up, at all gauges with observations; the scores are of
-the held-out months March to December 1980. The data are a model of pywatershed, beside the project.
+Training is on April 1979 to February 1980, with three months of warm-up, at all gauges with observations; the scores
+are of the held-out months March to December 1980. The data are a model of pywatershed, beside the project.
 """
 
 from __future__ import annotations
