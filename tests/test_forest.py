@@ -58,6 +58,32 @@ def test_models_that_cannot_run_on_a_forest_are_refused():
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("each", [False, True])
+def test_several_fluxes_are_those_of_runs_of_their_own(each):
+    rng, n = np.random.default_rng(0), 50
+    reach, forest = MuskingumCungeReach(), Forest([-1, *rng.integers(0, np.arange(1, n))], 8)
+    x = {"lateral": torch.from_numpy(rng.gamma(1.0, 1.0, (3, n)))}
+    about = {
+        name: torch.full((n,), v, dtype=torch.float64)
+        for name, v in (("length", 5e3), ("slope", 2e-3), ("weight", 0.3))
+    }
+    start = {"discharge": torch.ones(n, dtype=torch.float64)}
+
+    def run(*fluxes):
+        share = torch.full((n, 3), 0.4, dtype=torch.float64, requires_grad=True)
+        found, _ = run_forest(reach, forest, Passing(reach.above, fluxes, each), x, share, about, start, 4)
+        loss = sum(values.square().sum() * (i + 1) for i, values in enumerate(found.values()))
+        return found, torch.autograd.grad(loss, share)[0]
+
+    together, gradient = run("outflow", "added", "discharge_kept")
+    alone = [run(name) for name in together]
+    for (name, values), (one, _) in zip(together.items(), alone, strict=True):
+        assert values.shape == (12 if each else 3, n)
+        torch.testing.assert_close(values, one[name], rtol=1e-13, atol=1e-13)
+    expected = sum((i + 1) * g for i, (_, g) in enumerate(alone))
+    torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-10 * float(expected.abs().max()))
+
+
 def test_step_that_no_tape_can_hold_is_refused():
     x = {"lateral": torch.ones(1, 3)}
     about = {"length": torch.ones(3), "slope": torch.ones(3), "weight": torch.ones(3)}

@@ -120,6 +120,12 @@ class ForestWriter(KernelWriter):
         before = self.integer(f"mul %total, {i}")
         return self.address(base, f"{self.integer(f'add {before}, {t}')}*%sites")
 
+    def row_of_each(self, base: str, i: int, t: str, substep: str) -> str:
+        """Return the address of the row of a substep of step ``t`` in [series, total * substeps, sites]."""
+        before = self.integer(f"mul {self.integer(f'mul %total, {i}')}, %substeps")
+        row = self.integer(f"add {self.integer(f'mul {t}, %substeps')}, {substep}")
+        return self.address(base, f"{self.integer(f'add {before}, {row}')}*%sites")
+
     def outer(self, t: str, site: str) -> dict[str, str]:
         """Load the forcings of a step that do not come from other sites."""
         names = self.passing.outer(self.kernel)
@@ -170,9 +176,8 @@ def write_forward(w: ForestWriter, keep: bool) -> str:
                     w.store(value, w.address("%tape", own, at, str(k * w.lanes)))
                 returned = [out[f"f:{n}"] for n in fluxes]
                 if passing.each:
-                    row = w.integer(f"add {w.integer(f'mul {time}, %substeps')}, {i}")
                     for k, value in enumerate(returned):
-                        w.scatter(value, w.row("%flux", k, row), site)
+                        w.scatter(value, w.row_of_each("%flux", k, time, i), site)
                     returned = []
                 sums = [w.add(total, value) for total, value in zip(carried[count:], returned, strict=True)]
                 return [*(out[f"s:{n}"] for n in kernel.states), *sums]
@@ -246,8 +251,8 @@ def write_adjoint(w: ForestWriter, static: tuple[str, ...], forcing: bool) -> st
             def cotangents(time: str, i: str, due: Mapping[str, str]) -> dict[str, str]:
                 found = dict(means)
                 if passing.each:
-                    row = w.integer(f"add {w.integer(f'mul {time}, %substeps')}, {i}")
-                    found = {n: w.gather(w.row("%grad_flux", k, row), site) for k, n in enumerate(passing.fluxes)}
+                    rows = {n: w.row_of_each("%grad_flux", k, time, i) for k, n in enumerate(passing.fluxes)}
+                    found = {n: w.gather(row, site) for n, row in rows.items()}
                 for n in kernel.fluxes:
                     parts = [group[n] for group in (found, due) if n in group]
                     found[n] = parts[0] if len(parts) == 1 else w.add(*parts)
