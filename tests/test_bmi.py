@@ -43,11 +43,9 @@ def test_streaming_equals_the_run_over_the_period(run, tmp_path, sites):
 
 
 SINGLE_STEP = [n for n in process_models if getattr(process_models.get(n), "coupling", "DplModel") == "DplModel"]
-KINDS = [(name, "LstmModel") for name in SINGLE_STEP] + [
-    ("Hbv_2", "LstmMlpModel"),
-    ("Hbv", "MlpModel"),
-    (None, "LstmModel"),
-]
+QUICK = [("Hbv_2", "LstmMlpModel"), ("Hbv_2_hourly", "LstmModel"), ("Gr4j", "LstmModel"), (None, "LstmModel")]
+OTHERS = [("Hbv", "MlpModel"), *((name, "LstmModel") for name in SINGLE_STEP)]
+KINDS = [*QUICK, *(pytest.param(*kind, marks=pytest.mark.slow) for kind in OTHERS if kind not in QUICK)]
 
 
 @pytest.mark.parametrize(("process", "network"), KINDS)

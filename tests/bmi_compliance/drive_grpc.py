@@ -44,7 +44,8 @@ def main(config: str, steps: int) -> None:
         client.finalize()
         print(f"grpc4bmi: {steps} steps of {size} nodes, {took * 1e3:.2f} ms each")
     finally:
-        del client
+        client.pipe.kill()
+        client.pipe.wait(timeout=30)  # its own way to the end waits for a tenth of a second
 
 
 if __name__ == "__main__":

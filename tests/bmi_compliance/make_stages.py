@@ -18,7 +18,7 @@ def main(folder: Path) -> None:
     run = trained(folder / "training")
     weights = run / "model" / "hbv_ep1.safetensors"
     for name, sites in {"one": ["s2"], "many": ["s0", "s1", "s3", "s4"]}.items():
-        write_case(folder / name, Path(weights.name), sites)
+        write_case(folder / name, Path(weights.name), sites, start_time="2000/01/21")
         shutil.copy(weights, folder / name)
 
 
