@@ -16,6 +16,7 @@ NOTEBOOKS = sorted(p for p in EXAMPLE.rglob("*.ipynb") if ".ipynb_checkpoints" n
 LOSSES = {
     "example_lstm": "{'by hand': losses, 'by the trainer': list(trainer.training.losses.values())}",
     "example_dhbv_1_1p": "{'by the trainer': list(losses.values())}",
+    "example_dhbv_2": "{'at gauges': losses}",
     "example_dhbv": "{'by hand': losses, 'by the trainer': list(trainer.training.losses.values())}",
 }
 

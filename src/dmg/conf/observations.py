@@ -52,6 +52,11 @@ class Observations(Section):
         None, description="CSV of a spatial test: `gage` and `PUB_ID` (PUB) or `huc` (PUR) of every site."
     )
     area_name: str | None = Field(None, description="Attribute with the area of a site in km².")
+    subbasin_id_name: str | None = Field(
+        None,
+        description="Array of the ids in a Zarr group of the published layout of units (forcings [unit, day] beside "
+        "it, attributes in the group `attrs`); start_time is its first day.",
+    )
     upstream_area_name: str | None = Field(
         None, description="Attribute with the area in km² that drains through a site, for HBV 2.x (`ac_all`)."
     )

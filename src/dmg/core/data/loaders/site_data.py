@@ -317,11 +317,16 @@ class SiteData:
         return {} if self._obs.sample is None else self._obs.sample.model_dump()
 
     def _open(self) -> xr.Dataset:
-        from dmg.core.data.dataset import open_dataset
+        from dmg.core.data.dataset import canonical, open_dataset
+        from dmg.core.data.unit_groups import is_unit_group, open_unit_group
         from dmg.registry import samples
 
-        if self._obs.data_path:
-            return open_dataset(self._obs.data_path)
+        path = self._obs.data_path
+        if path and is_unit_group(path):
+            units = open_unit_group(path, self._obs.subbasin_id_name, self._obs.start_time)
+            return canonical(units, where=path, require_units=False, cast=False)
+        if path:
+            return open_dataset(path)
         if self._obs.name in samples:
             return samples.get(self._obs.name)(**self._sample_options())
         raise DataError(
