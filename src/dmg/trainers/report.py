@@ -105,16 +105,12 @@ def _tiles(record: Mapping, metrics: Mapping, summary: Mapping, data: Mapping) -
     """Yield the figures that a reader wants first."""
     if data["order"]:
         groups = summary[data["static"]][data["names"][0]]
-        known = groups["all"]["nse"]["n"] if "nse" in groups["all"] else len(data["sites"]["id"])
+        words = "{}, {} {}samples" if data["samples"] else "median {}, {} {}sites"
         for metric in ("nse", "kge"):
-            if metric in groups["all"]:
-                yield {
-                    "value": _number(groups["all"][metric]["median"]),
-                    "text": f"median {metric.upper()}, {known} sites",
-                }
-        if "nse" in groups.get("holdout", {}):
-            entry = groups["holdout"]["nse"]
-            yield {"value": _number(entry["median"]), "text": f"median NSE, {entry['n']} held-out sites"}
+            if entry := groups["all"].get(metric):
+                yield {"value": _number(entry["median"]), "text": words.format(metric.upper(), entry["n"], "")}
+        if entry := groups.get("holdout", {}).get("nse"):
+            yield {"value": _number(entry["median"]), "text": words.format("NSE", entry["n"], "held-out ")}
     for name, budget in metrics.get("budget", {}).items():
         value = budget["greatest_residual"]["value"]
         yield {"value": f"{value:.0e}", "text": f"{budget['unit']}, greatest residual of the budget of {name}"}
@@ -128,11 +124,12 @@ def _tiles(record: Mapping, metrics: Mapping, summary: Mapping, data: Mapping) -
 def _scores(summary: Mapping, data: Mapping) -> dict[str, Any]:
     """Return the table of medians: one column by prediction, group of sites and convention."""
     columns, values = [], []
+    of = "samples" if data["samples"] else "sites"
     conventions = list(dict.fromkeys([data["static"], *summary]))
     for name in data["names"]:
         for static in conventions:
             for group, metrics in summary[static][name].items():
-                words = {"all": "all sites", "trained": "trained", "holdout": "held out"}[group]
+                words = {"all": f"all {of}", "trained": "trained", "holdout": "held out"}[group]
                 parts = [name] * (len(data["names"]) > 1) + [words] + [static] * (len(conventions) > 1)
                 columns.append(", ".join(parts))
                 values.append(metrics)
@@ -144,7 +141,8 @@ def _scores(summary: Mapping, data: Mapping) -> dict[str, Any]:
         rows.append({"name": metric, "best": best, "cells": cells, "about": about["about"]})
     usual = [row for row in rows if row["name"] in SHOWN]
     others = [row for row in rows if row["name"] not in SHOWN]
-    return {"columns": columns, "parts": [("Medians over the sites", usual), ("Other metrics", others)]}
+    heading = "Scores over all samples" if data["samples"] else "Medians over the sites"
+    return {"columns": columns, "parts": [(heading, usual), ("Other metrics", others)]}
 
 
 def _budget(name: str, budget: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MOST_VALUES = 1_200_000
 """So many values of series a report holds: about 2 MB."""
 
+MOST_SAMPLES = 4000
+"""So many points of samples a report draws."""
+
 _LARGEST, _MISSING = 32767, -32768
 
 
@@ -51,7 +54,7 @@ def chart_data(files: RunDirectory, config: Mapping[str, Any], metrics: Mapping[
     sites = [str(site) for site in metrics.get("sites", [])]
     fits = table is not None and [str(s) for s in table["site"].values] == sites
     places = {key: _digits(table[key].values, 7) if fits and key in table.coords else None for key in ("lat", "lon")}
-    series = _series(files, config, metrics, names, static) if names else None
+    in_time = names and "samples" not in metrics
     return {
         "static": static,
         "names": names,
@@ -62,7 +65,8 @@ def chart_data(files: RunDirectory, config: Mapping[str, Any], metrics: Mapping[
             s: {n: {m: _digits(v) for m, v in m_by.items()} for n, m_by in by.items()} for s, by in scores.items()
         },
         "sites": {"id": sites, "holdout": metrics.get("holdout") or None, **places},
-        "series": series,
+        "series": _series(files, metrics, names, static) if in_time else None,
+        "samples": [] if in_time else _samples(files, names),
         "parameters": _parameters(table) if fits else [],
         "training": _training(files),
     }
@@ -109,8 +113,23 @@ def _open(path: Path) -> xr.Dataset | None:
         return opened.load()
 
 
+def _samples(files: RunDirectory, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return pairs of observed and simulated values of samples, evenly some of them where there are many."""
+    table = _open(files.simulation) if names else None
+    found = []
+    for name in names if table is not None and "sample" in table.sizes else ():
+        if not (target := _observed(table, name)):
+            continue
+        observed, simulated = (table[n].values.astype(float) for n in (f"{target}_obs", name))
+        known = np.flatnonzero(np.isfinite(observed) & np.isfinite(simulated))
+        shown = known[np.unique(np.linspace(0, len(known) - 1, min(len(known), MOST_SAMPLES)).astype(int))]
+        pair = {"observed": _digits(observed[shown]), "simulated": _digits(simulated[shown])}
+        found.append({"name": name, "unit": str(table[name].attrs.get("units", "")), "n": len(known), **pair})
+    return found
+
+
 def _series(
-    files: RunDirectory, config: Mapping[str, Any], metrics: Mapping[str, Any], names: Sequence[str], static: str
+    files: RunDirectory, metrics: Mapping[str, Any], names: Sequence[str], static: str
 ) -> dict[str, Any] | None:
     """Return the series of as many sites as there is room for, from the best to the worst."""
     import xarray as xr
@@ -118,8 +137,6 @@ def _series(
     if not files.simulation.is_file():
         return None
     with xr.open_dataset(files.simulation, engine="h5netcdf") as opened:
-        if "time" not in opened.dims:
-            return None  # samples
         if [str(s) for s in opened["site"].values] != [str(s) for s in metrics["sites"]] or opened.sizes["time"] < 2:
             return None
         times = opened["time"].values.astype("datetime64[ms]").astype(np.int64)

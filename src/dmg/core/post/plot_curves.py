@@ -35,6 +35,8 @@ def plot_curves(
     save_path
         Where to write the figure as well.
     """
+    from matplotlib.ticker import LogLocator
+
     figure = new_figure(figsize, dpi)
     axes = figure.subplots()
     for i, (label, points) in enumerate(curves.items()):
@@ -43,7 +45,10 @@ def plot_curves(
         best = int(np.nanargmax(y))
         axes.plot(x, y, color=color, marker=".", markersize=4, linewidth=1.3, label=f"{label} ({y[best]:.3f})")
         axes.plot(x[best], y[best], color=color, marker="o", markersize=6)
-    axes.set(xscale="log", xlabel=xlabel, ylabel=ylabel, title=title or "")
+    axes.set_xscale("log", subs=[])
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title or "")
     strip_spines(axes)
     axes.legend(frameon=False, fontsize=9, loc="lower right")
     if save_path is not None:

@@ -46,13 +46,14 @@ function listSites() {
 }
 
 function drawScores() {
-  if (!DATA.order.length) return;
+  if (!place("cdf")) return;
   drawCdf(place("cdf"));
   if (place("map")) drawMap(place("map"));
 }
 
 function draw() {
   drawScores();
+  for (const cell of document.querySelectorAll("[data-sample]")) drawSamples(cell, DATA.samples[cell.dataset.sample]);
   if (DATA.training) drawTraining(place("training"));
   if (DATA.parameters.length) drawParameters(place("parameters"));
   if (hydrograph) hydrograph.draw();

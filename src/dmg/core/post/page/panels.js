@@ -1,4 +1,4 @@
-// Distributions of the learned parameters, and the course of the training.
+// Distributions of the learned parameters, samples, and the course of the training.
 
 function drawParameters(container) {
   container.replaceChildren();
@@ -41,6 +41,17 @@ function drawTruth(place, parameter) {
     const held = DATA.sites.holdout && DATA.sites.holdout[i], t = parameter.truth[i];
     if (v !== null && t !== null) svg("circle", { cx: x(t), cy: y(v), r: 2.2, fill: COLORS[held ? 1 : 0], "fill-opacity": 0.8 }, box.root);
   });
+}
+
+function drawSamples(place, { name, unit, n, observed, simulated }) {
+  const box = frame(place, 400, undefined, `Simulated against observed ${name}`);
+  const both = [...observed, ...simulated], domain = [Math.min(...both), Math.max(...both)];
+  const x = linear(domain, box.x), y = linear(domain, box.y);
+  axes(box, x, y, { xLabel: `observed ${name} (${unit})`, yLabel: `simulated ${name} (${unit})` });
+  svg("path", { d: `M${x(domain[0])},${y(domain[0])}L${x(domain[1])},${y(domain[1])}`, class: "rule" }, box.root);
+  const points = observed.map((o, i) => `M${x(o).toFixed(1)},${y(simulated[i]).toFixed(1)}h0`).join("");
+  svg("path", { d: points, class: "points" }, box.root);
+  html("p", { class: "note" }, place, `${n} samples${observed.length < n ? `, ${observed.length} of them drawn` : ""}`);
 }
 
 function drawTraining(container) {

@@ -16,21 +16,21 @@ function scoreRange(metric, values) {
 
 function curves() {
   const all = DATA.sites.id.map(() => true), held = DATA.sites.holdout;
-  const groups = [["all sites", all]];
+  const of = DATA.samples.length ? "groups" : "sites", groups = [[`all ${of}`, all]];
   if (held && held.some(Boolean) && !held.every(Boolean))
-    groups.push(["trained sites", held.map((h) => !h)], ["held-out sites", held.map(Boolean)]);
+    groups.push([`trained ${of}`, held.map((h) => !h)], [`held-out ${of}`, held.map(Boolean)]);
   const found = [];
   for (const [name, mask] of groups)
     found.push({ name, mask, values: scoresOf(VIEW.static)[VIEW.metric], dashed: false });
   for (const other of statics().filter((s) => s !== VIEW.static))
-    found.push({ name: `all sites, static ${other}`, mask: all, values: scoresOf(other)[VIEW.metric], dashed: true });
+    found.push({ name: `all ${of}, static ${other}`, mask: all, values: scoresOf(other)[VIEW.metric], dashed: true });
   return found.map((c, i) => ({ ...c, color: c.dashed ? "#777" : COLORS[i], values: ascending(c.values.filter((_, k) => c.mask[k])) }));
 }
 
 function drawCdf(container) {
   const lines = curves(), box = frame(container, 330, undefined, `Distribution of ${VIEW.metric} over sites`);
   const x = linear(scoreRange(VIEW.metric, lines.flatMap((c) => c.values)), box.x), y = linear([0, 1], box.y);
-  axes(box, x, y, { xLabel: metricLabel(VIEW.metric), yLabel: "share of sites with a smaller value" });
+  axes(box, x, y, { xLabel: metricLabel(VIEW.metric), yLabel: `share of ${DATA.samples.length ? "groups" : "sites"} with a smaller value` });
   const id = `clip-${container.id}`, clip = svg("clipPath", { id }, svg("defs", {}, box.root));
   svg("rect", { x: box.x[0], y: box.y[1] - 2, width: box.x[1] - box.x[0], height: box.y[0] - box.y[1] + 4 }, clip);
   const group = svg("g", { "clip-path": `url(#${id})` }, box.root);
@@ -41,7 +41,7 @@ function drawCdf(container) {
     if (n) svg("path", { d: `M${x(c.values[0]).toFixed(1)},${y(0)}L${points.join("L")}L${box.x[1]},${y(1)}`, class: "curve", stroke: c.color, "stroke-dasharray": c.dashed ? "4 3" : "none" }, group);
     const entry = html("span", {}, legend);
     html("i", { style: `background:${c.color}` }, entry);
-    entry.append(`${c.name}: median ${number(quantile(c.values, 0.5))} (n = ${n})`);
+    entry.append(`${c.name}: median ${score(quantile(c.values, 0.5))} (n = ${n})`);
   }
   const rule = svg("line", { y1: box.y[0], y2: box.y[1], class: "rule", visibility: "hidden" }, box.root);
   const below = (sorted, v) => sorted.filter((s) => s <= v).length / (sorted.length || 1);

@@ -79,6 +79,11 @@ function number(value, digits = 3) {
   return String(Number(value.toPrecision(Math.max(digits, size >= 1 ? Math.floor(Math.log10(size)) + 1 : 1))));
 }
 
+// A score as tables have it: three digits after the point.
+function score(value) {
+  return Number.isFinite(value) && Math.abs(value) < 10 ? value.toFixed(3) : number(value);
+}
+
 // An empty drawing that fills its container, with room for axes.
 function frame(container, height, margin = { top: 10, right: 14, bottom: 40, left: 54 }, label = "") {
   container.replaceChildren();
