@@ -17,6 +17,7 @@ from dmg.conf.compose import compose
 from dmg.conf.config import as_config
 from dmg.core.data.batch import Batch
 from dmg.core.data.loaders import TableLoader
+from dmg.core.data.sample_table import read_samples
 from dmg.core.data.samplers import TableSampler
 from dmg.errors import ConfigError, DataError
 from dmg.models.criterion import ScaledRmseLoss
@@ -108,6 +109,38 @@ def test_tables_lookups_units_and_masks(leaves, tables):
     clay = [data.names["c_nn_norm"].index(f"clay_{i}") for i in (1, 2)]
     both = data["c_nn_norm"][:, clay].double()
     np.testing.assert_allclose([both.mean(), both.std(correction=0)], [0.0, 1.0], atol=1e-5)
+
+
+def test_every_point_of_a_grid_is_a_sample(tmp_path):
+    grid = xr.Dataset(
+        {
+            "Tleaf": (("month", "cell"), np.arange(6.0).reshape(2, 3) + 290.0, {"units": "K"}),
+            "PFT": ("cell", ["C3-grass", "Crop-R", "C3-grass"]),
+        },
+        coords={"month": [1, 7], "cell": ["a", "b", "c"]},
+    )
+    grid.to_netcdf(tmp_path / "grid.nc", engine="h5netcdf")
+    found = read_samples({"grid": str(tmp_path / "grid.nc")})
+    assert found.frame[["month", "cell", "PFT"]].values.tolist()[3] == [7, "a", "C3-grass"]
+    np.testing.assert_allclose(found.numbers("Tleaf", "degC"), np.arange(6.0) + 290.0 - 273.15)
+
+
+@pytest.mark.parametrize(
+    ("tables", "lookups", "message"),
+    [
+        ({"a": "a.csv", "b": "b.csv"}, {}, "'x' is in m elsewhere and in km here"),
+        ({"a": "a.csv"}, {"kind": "kinds.csv"}, "'kind' has no two"),
+        ({"a": "a.csv", "again": "a.csv"}, {}, "the sample 's' is there twice"),
+        ({"a": "a.txt"}, {}, "no such file: .*a.txt"),
+        ({"a": "kinds.csv"}, {"kind": "kinds.csv"}, "samples and lookup have the column 'y'"),
+    ],
+)
+def test_tables_that_contradict_each_other(tmp_path, tables, lookups, message):
+    (tmp_path / "a.csv").write_text("sample,x (m),kind\ns,1,one\nt,2,two\n")
+    (tmp_path / "b.csv").write_text("sample,x (km)\nu,1\n")
+    (tmp_path / "kinds.csv").write_text("kind,y\none,1\n")
+    with pytest.raises(DataError, match=message):
+        read_samples(*({name: str(tmp_path / file) for name, file in kind.items()} for kind in (tables, lookups)))
 
 
 def test_both_tables_are_learned_from(tables):

@@ -28,8 +28,8 @@ RD_SHARE = Parameter("rd_ratio", 0.0, 0.05, "-", "Rd25 as a multiple of Vcmax25;
 ENERGY = Parameter("vcmaxha", 40000.0, 100000.0, "J mol-1", "activation energy of Vcmax (C3)", VCMAX.energy)
 
 NET = Flux("An", "umol m-2 s-1", "net assimilation of CO2")
-GROSS = Flux("gross", "umol m-2 s-1", "gross assimilation of CO2")
-RESPIRATION = Flux("respiration", "umol m-2 s-1", "leaf respiration")
+GROSS = Flux("gross", "umol m-2 s-1", "gross assimilation of CO2", diagnostic=True)
+RESPIRATION = Flux("respiration", "umol m-2 s-1", "leaf respiration", diagnostic=True)
 
 
 def given_names(table: Sequence[Parameter], config: Mapping[str, Any], name: str) -> list[str]:

@@ -86,7 +86,7 @@ class LeafPhotosynthesis(LeafModel):
         Flux("ci", "Pa", "intercellular CO2"),
         d.GROSS,
         d.RESPIRATION,
-        Flux("uptake", "umol m-2 s-1", "CO2 that diffuses into the leaf"),
+        Flux("uptake", "umol m-2 s-1", "CO2 that diffuses into the leaf", diagnostic=True),
         Flux("vcmax", "umol m-2 s-1", "greatest carboxylation at leaf temperature", diagnostic=True),
         Flux("electrons", "umol m-2 s-1", "electron transport", diagnostic=True),
         Flux("stress", "-", "share to which the soil lets stomata open", diagnostic=True),
