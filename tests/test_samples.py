@@ -269,7 +269,7 @@ def test_parameters_and_layers_recovered_from_the_command_line(tmp_path, capsys)
     assert "1970" not in page.partition("config.yaml")[0]
     assert "NSE, 100 held-out samples" in page
     assert '<section id="samples">' in page
-    assert '"samples":[{"name":"An","unit":"umol m-2 s-1","n":800,' in page
+    assert '"samples":[{"name":"An","unit":"umol m-2 s-1",' in page
     run = dmg.load_run(out)
     inputs = truth.drop(columns=["An", "gs", "true_Vcmax25", "true_B_1"])
     np.testing.assert_allclose(run.predict(inputs)["An"].values, trained, rtol=1e-5, atol=1e-5)
