@@ -101,7 +101,7 @@ def configuration(data: Path, folder: Path, **train: Any) -> dict[str, Any]:
 def begin_with_little_exchange(trainer: MsTrainer) -> None:
     """Let training begin with little groundwater past the divides.
 
-    With much of it, as in the middle of its bounds, small units would lose all their water and have no flow to learn from.
+    With much of it, as in the middle of its bounds, small units lose all water and have no flow to learn from.
     """
     model = trainer.model.models["Hbv_2"]
     layout = model.phy_model.layout
