@@ -49,6 +49,19 @@ def test_tensorboard_writes_the_scalars(tmp_path):
     assert [(e.step, e.value) for e in events] == [(7, 0.5)]
 
 
+def test_tensorboard_forgets_later_steps_of_a_run_that_continues(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with get_exp_logger("tensorboard", log_dir=tmp_path) as logger:
+        for step in (1, 2, 3):
+            logger.log_metrics({"a": step}, step=step)
+        logger.keep_until(1)
+        logger.log_metrics({"a": 20}, step=2)
+    events = EventAccumulator(str(tmp_path)).Reload().Scalars("a")
+    assert [(e.step, e.value) for e in events] == [(1, 1), (2, 20)]
+
+
 def test_tensorboard_absent_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ConfigError, match=r"dmg\[logging\]"):

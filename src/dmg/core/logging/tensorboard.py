@@ -51,6 +51,11 @@ class TensorBoardLogger(BaseLogger):
         text = json.dumps(dict(config), indent=2, default=str)
         self._writer.add_text("config", f"```json\n{text}\n```")
 
+    def keep_until(self, step: int) -> None:
+        """Begin a file that hides later steps of the files before it."""
+        self._writer.close()
+        self._writer = type(self._writer)(log_dir=self._writer.log_dir, purge_step=step + 1)
+
     def close(self) -> None:
         """Close the event file."""
         self._writer.close()
