@@ -229,6 +229,31 @@ def test_bad_input_raises_and_changes_nothing(run, tmp_path):
     np.testing.assert_array_equal(read(bmi, RUNOFF), read(twin, RUNOFF))
 
 
+def test_a_step_that_gives_no_number_changes_nothing_and_can_be_repeated(run, tmp_path, monkeypatch):
+    path = write_case(tmp_path, run, SITES, time_step_seconds=43200)
+    bmi, twin = component(path), component(path)
+    store = small_store().sel(site=SITES)
+    for one in (bmi, twin):
+        supply(one, store, 20)
+        one.update()
+    stream = bmi._model.stream
+    step = stream.step
+
+    def broken(forcing):
+        return {name: values * np.nan for name, values in step(forcing).items()}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stream, "step", broken)
+        with pytest.raises(RunError, match="'streamflow' that is no number at s3, s1"):
+            bmi.update()
+    assert bmi.get_current_time() == 43200.0
+    for one in (bmi, twin):
+        for _ in range(3):
+            one.update()
+    np.testing.assert_array_equal(read(bmi, RUNOFF), read(twin, RUNOFF))
+    np.testing.assert_array_equal(read(bmi, "SM"), read(twin, "SM"))
+
+
 def test_a_spin_up_of_other_steps_is_refused_and_one_that_ends_elsewhere_is_said(run, tmp_path, caplog):
     path = write_case(tmp_path, run, SITES)
     with caplog.at_level(logging.WARNING):
