@@ -14,6 +14,7 @@ from dmg.core.data.loaders import MtsHydroLoader
 from dmg.core.data.samplers import MtsHydroSampler
 from dmg.models.delta_models import MtsDplModel
 from dmg.trainers import Trainer
+from dmg.trainers.report import write_report
 
 
 @pytest.mark.parametrize("network", [False, True], ids=["lumped", "network"])
@@ -38,6 +39,9 @@ def test_training_learns_from_the_flow_at_gauges(tmp_path, network):
     assert summary["held"] == summary["last"]
     scored = json.loads((tmp_path / "out/metrics.json").read_text())
     assert scored["period"] == ["2001-01-26T00:00", "2001-02-08T23:00"]
+    page = write_report(trainer.run_dir).read_text(encoding="utf-8")
+    assert '"step":3600000,"length":336,' in page
+    assert "tested 2001-01-26 to 2001-02-08T23:00" in page
     assert scored["units"] == {"streamflow": "mm/h"}
     budget = scored["budget"]["Hbv_2_mts"]
     assert budget["sites"] == ["a", "b", "c", "d"]
