@@ -20,82 +20,16 @@ from typing import Any
 import numpy as np
 import page
 
+from example.hydrology.delaware import EPOCHS, ITERATIONS, THROUGH_THE_RIVER, configuration, convert
+
 DATA = Path(__file__).parents[2] / "shared" / "data" / "river_networks" / "pywatershed_drb"
 RESULTS = Path(__file__).with_name("results") / "delaware.json"
 VARIANTS: dict[str, dict[str, Any]] = {
     "unrouted": {"routing": False},
     "gamma unit hydrograph of each gauge": {"routing": True},
-    "Muskingum–Cunge": {"router": "MuskingumCunge"},
+    "Muskingum–Cunge": THROUGH_THE_RIVER,
 }
-FORCINGS = ["prcp", "tmean", "pet"]
 LARGE = 1000.0  # km²
-ITERATIONS, EPOCHS = 60, 10
-
-
-def configuration(folder: Path, routing: dict[str, Any], iterations: int, epochs: int) -> dict[str, Any]:
-    """Return the configuration of a run in a folder that has the stores."""
-    return {
-        "mode": "train_test",
-        "seed": 0,
-        "device": "cpu",
-        "output_dir": str(folder / "run"),
-        "data_loader": "MsHydroLoader",
-        "data_sampler": "MsHydroSampler",
-        "trainer": "MsTrainer",
-        "train": {
-            "start_time": "1979/04/01",
-            "end_time": "1980/02/29",
-            "target": ["streamflow"],
-            "optimizer": {"name": "Adam"},
-            "lr": 0.01,
-            "lr_scheduler": {"name": "CosineAnnealingLR", "T_max": epochs},
-            "loss_function": {"name": "NseBatchLoss"},
-            "batch_size": 16,
-            "epochs": epochs,
-            "iterations": iterations,
-        },
-        "test": {"start_time": "1980/03/01", "end_time": "1980/12/31", "batch_size": 200},
-        "model": {
-            "rho": 90,
-            "warmup": 90,
-            "phy": {
-                "name": ["Hbv_2"],
-                "nmul": 4,
-                "dynamic_params": {"Hbv_2": ["parBETA", "parBETAET"]},
-                "forcings": FORCINGS,
-                **routing,
-            },
-            "nn": {
-                "name": "LstmMlpModel",
-                "hidden_size": 32,
-                "dropout": 0.2,
-                "forcings": FORCINGS,
-                "attributes": ["area", "upstream_area", "elev_mean", "slope_mean", "reach_slope", "reach_width"],
-            },
-        },
-        "observations": {
-            "name": "delaware",
-            "data_path": str(folder / "segments.nc"),
-            "gauge_path": str(folder / "gauges.nc"),
-            "topology_path": str(DATA / "parameters_dis_both.nc"),
-            "subbasin_area_name": "area",
-            "upstream_area_name": "upstream_area",
-            "elevation_name": "elev_mean",
-            "reach_length_name": "reach_length",
-            "reach_slope_name": "reach_slope",
-        },
-    }
-
-
-def write_stores(folder: Path) -> None:
-    """Write segments and gauges as `dmg data` does."""
-    from dmg.cli import main
-
-    observed = [str(DATA / "drb_2yr_gage_poi_obs.nc"), str(folder / "gauges.nc")]
-    options = ["--site-dim", "poi_id", "--rename", "discharge=streamflow", "--keep", "streamflow"]
-    for words in (["prms", str(DATA), str(folder / "segments.nc")], ["netcdf", *observed, *options]):
-        if main(["data", *words]):
-            raise SystemExit("the stores could not be written")
 
 
 def train_and_score(folder: Path, name: str, iterations: int = ITERATIONS, epochs: int = EPOCHS) -> dict[str, Any]:
@@ -104,7 +38,7 @@ def train_and_score(folder: Path, name: str, iterations: int = ITERATIONS, epoch
     from dmg.trainers import MsTrainer, evaluate
     from dmg.trainers.simulate import simulate_sites
 
-    config = as_config(configuration(folder, VARIANTS[name], iterations, epochs))
+    config = as_config(configuration(DATA, folder, VARIANTS[name], iterations=iterations, epochs=epochs))
     cpu = time.process_time()
     trainer = MsTrainer(config, verbose=False)
     trainer.train()
@@ -155,7 +89,7 @@ def main() -> None:
         return
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        write_stores(Path(folder))
+        convert(DATA, Path(folder))
         for name in VARIANTS:
             results.append(train_and_score(Path(folder), name))
             print(json.dumps(results[-1], ensure_ascii=False), flush=True)

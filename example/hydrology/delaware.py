@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 from dmg import as_config
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from dmg.core.data.catchments import Catchments
 
 FORCINGS = ["prcp", "tmean", "pet"]
+THROUGH_THE_RIVER = {"router": "MuskingumCunge"}
+ITERATIONS, EPOCHS = 60, 10
 
 
 def convert(data: Path, folder: Path) -> None:
@@ -42,10 +43,22 @@ def convert(data: Path, folder: Path) -> None:
             raise SystemExit("the stores could not be written")
 
 
-def configuration(data: Path, folder: Path, **train: Any) -> dict[str, Any]:
-    """Return the configuration; keyword arguments change the block ``train``."""
+def configuration(data: Path, folder: Path, routing: dict[str, Any] | None = None, **train: Any) -> dict[str, Any]:
+    """Return the configuration of a run in a folder that has the stores.
+
+    Parameters
+    ----------
+    data, folder
+        The files as they are published; where the stores are.
+    routing
+        Keys of ``model.phy`` that say how runoff comes to the gauges; through the river if absent.
+    train
+        Other keys of the block ``train``.
+    """
+    train = {"epochs": EPOCHS, "iterations": ITERATIONS} | train
     return {
         "mode": "train_test",
+        "seed": 0,
         "device": "cpu",
         "output_dir": str(folder / "run"),
         "overwrite": True,
@@ -57,29 +70,27 @@ def configuration(data: Path, folder: Path, **train: Any) -> dict[str, Any]:
             "end_time": "1980/02/29",
             "target": ["streamflow"],
             "optimizer": {"name": "Adam"},
-            "lr": 0.02,
-            "lr_scheduler": {"name": "CosineAnnealingLR", "T_max": 8},
+            "lr": 0.01,
+            "lr_scheduler": {"name": "CosineAnnealingLR", "T_max": train["epochs"]},
             "loss_function": {"name": "NseBatchLoss"},
             "batch_size": 16,
-            "epochs": 8,
-            "iterations": 15,
-        }
-        | train,
+            **train,
+        },
         "test": {"start_time": "1980/03/01", "end_time": "1980/12/31", "batch_size": 200},
         "model": {
             "rho": 90,
             "warmup": 90,
             "phy": {
                 "name": ["Hbv_2"],
-                "nmul": 2,
+                "nmul": 4,
                 "dynamic_params": {"Hbv_2": ["parBETA", "parBETAET"]},
                 "forcings": FORCINGS,
-                "router": "MuskingumCunge",
+                **(THROUGH_THE_RIVER if routing is None else routing),
             },
             "nn": {
                 "name": "LstmMlpModel",
                 "hidden_size": 32,
-                "dropout": 0.0,
+                "dropout": 0.2,
                 "forcings": FORCINGS,
                 "attributes": ["area", "upstream_area", "elev_mean", "slope_mean", "reach_slope", "reach_width"],
             },
@@ -96,18 +107,6 @@ def configuration(data: Path, folder: Path, **train: Any) -> dict[str, Any]:
             "reach_slope_name": "reach_slope",
         },
     }
-
-
-def begin_with_little_exchange(trainer: MsTrainer) -> None:
-    """Let training begin with little groundwater past the divides.
-
-    With much of it, as in the middle of its bounds, small units lose all water and have no flow to learn from.
-    """
-    model = trainer.model.models["Hbv_2"]
-    layout = model.phy_model.layout
-    first = [p.name for p in layout.static_parameters].index("parRT") * layout.components
-    with torch.no_grad():
-        model.nn_model.ann.h2o.bias[first : first + layout.components] = -4.0
 
 
 def unrouted(trainer: MsTrainer, upstream: Catchments) -> np.ndarray:
@@ -171,7 +170,6 @@ def main(data: Path, folder: Path, **train: Any) -> MsTrainer:
     convert(data, folder)
     set_randomseed(0)
     trainer = MsTrainer(as_config(configuration(data, folder, **train)))
-    begin_with_little_exchange(trainer)
     trainer.train()
     trainer.evaluate()
     upstream = trainer.eval_dataset["upstream"]
