@@ -48,6 +48,7 @@ CASES: Mapping[str, Case] = {
     ),
     "simulation_20k": _simulation(20_000),
     "simulation_60k": _simulation(60_000),
+    "simulation": _simulation(180_000, 240),
     "routing_forward": Case(
         "Muskingum–Cunge, 180 000 reaches × 365 days × 24, inflow and discharge streamed from and to Zarr, two cores",
         national_routing.forward,

@@ -149,3 +149,9 @@ def test_documentation_has_the_saved_epochs_of_several_processes():
     ddp = benchmark("ddp")
     saved = json.loads(ddp.RESULTS.read_text(encoding="utf-8"))
     assert ddp.page.shown("ddp") == ddp.table(saved)
+
+
+def test_a_simulation_of_units_costs_as_much_as_there_are_units():
+    results = benchmark("national").SUITE.load()
+    each = [results[case]["us_per_unit"] for case in ("simulation_20k", "simulation_60k", "simulation")]
+    assert max(each) < 1.2 * min(each)
