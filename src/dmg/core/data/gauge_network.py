@@ -102,7 +102,7 @@ class GaugeNetwork:
 
 def _among(found: Topology, sites: Sequence[str], path: Path) -> Topology:
     """Return the part of a network that the sites are, under their names."""
-    known = set(map(str, sites))
+    known = dict.fromkeys(map(str, sites))  # in their order: what is said of a circle must not depend on hashes
 
     def name(unit: str) -> str:
         return next((n for n in (unit, *found.aliases.get(unit, ())) if n in known), unit)
@@ -121,4 +121,4 @@ def _among(found: Topology, sites: Sequence[str], path: Path) -> Topology:
             len(gauges) - len(whole),
             len(gauges),
         )
-    return Topology([edge for edge in edges if known.issuperset(edge)], whole, {})
+    return Topology([(above, below) for above, below in edges if above in known and below in known], whole, {})
