@@ -23,16 +23,15 @@ usual = faults()
 with freed_memory_kept() as able:
     faults()
     kept, during = faults(), resident()
-print(int(able), usual, kept, faults(), during - resident())
+print(int(able), usual, kept, during - resident())
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the C library of other systems has no such setting")
 def test_pages_are_asked_for_once_and_given_back():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
-    able, usual, kept, after, returned = map(float, done.stdout.split())
+    able, usual, kept, returned = map(float, done.stdout.split())
     if not able:
         pytest.skip("the C library is not glibc")
     assert kept < usual / 10  # 20 tensors of 64 MB, of which the first alone needs pages
-    assert after > usual / 2  # as before the context
-    assert returned > 50
+    assert returned > 50  # of 64 MB
