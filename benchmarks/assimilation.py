@@ -10,7 +10,6 @@ flow, seen from stores that are all 30 % too large or too small, by site and sto
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import json
 import time
@@ -125,20 +124,5 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", notes]) + "\n"
 
 
-def main() -> None:
-    """Measure, or put what was measured into the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", nargs="?", help="folder of a trained run")
-    parser.add_argument("store", nargs="?", help="its Zarr store")
-    parser.add_argument("--docs", action="store_true", help="put the tables into docs/benchmarks.md")
-    words = parser.parse_args()
-    if words.docs:
-        page.put("assimilation", table(json.loads(RESULTS.read_text(encoding="utf-8"))))
-        return
-    if not words.store:
-        parser.error("give RUN and STORE")
-    RESULTS.write_text(json.dumps(measure(words.run, words.store), indent=1) + "\n", encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    page.measure_a_run(__doc__, RESULTS, measure, table)
