@@ -60,6 +60,40 @@ def solution_names(states: Sequence[str]) -> dict[str, str]:
     return found | {f"n:{UNCONVERGED.name}": "attempt:failed"}
 
 
+def write_solution(
+    w: Any,
+    known: Mapping[str, str],
+    write_graph: Callable[[Any, Graph, Mapping[str, str]], dict[str, str]],
+    repeat: Callable[[Any, dict[str, str], str, int, Callable[[dict[str, str]], dict[str, str]]], dict[str, str]],
+) -> dict[str, str]:
+    """Write the solution of a step and return what the step reads of it; nothing if the model is not implicit.
+
+    Parameters
+    ----------
+    w
+        Writer of the kernel, of any backend.
+    known
+        Old states, forcings and parameters by the names of graphs.
+    write_graph
+        Writes a graph and returns its outputs.
+    repeat
+        Writes a loop over registers that ends when a flag is positive nowhere, at last after a number of turns.
+    """
+    solver = w.kernel.solver
+    if solver is None:
+        return {}
+    first, begin, turn, judge = (w.prepared(graph) for graph in solver.graphs)
+
+    def attempt(registers: dict[str, str]) -> dict[str, str]:
+        here = {**known, **registers}
+        start = write_graph(w, begin, here)
+        found = repeat(w, start, "iterate:status", solver.turns, lambda now: write_graph(w, turn, here | now))
+        return write_graph(w, judge, here | found)
+
+    found = repeat(w, write_graph(w, first, known), "attempt:stage", solver.attempts, attempt)
+    return {name: found[register] for name, register in solution_names(w.kernel.states).items()}
+
+
 def build_solver(traced: Graph, declared: Sequence[State], dt: float, dtype: torch.dtype, physical: Physical) -> Solver:
     """Return the graphs that solve a step of a traced tendency."""
     graphs = {name: Graph() for name in ("first_attempt", "first_iterate", "turn", "judge")}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from dmg.engine.implicit_graph import solution_names
+from dmg.engine import implicit_graph
 from dmg.engine.triton_graph import write_graph
 
 if TYPE_CHECKING:
@@ -17,28 +17,8 @@ if TYPE_CHECKING:
 
 
 def write_solution(w: TritonKernelWriter, known: Mapping[str, str]) -> dict[str, str]:
-    """Write the solution of a step and return what the step reads of it; nothing if the model is not implicit.
-
-    Parameters
-    ----------
-    w
-        Writer of the kernel.
-    known
-        Old states, forcings and parameters by the names of graphs.
-    """
-    solver = w.kernel.solver
-    if solver is None:
-        return {}
-    first, begin, turn, judge = (w.prepared(graph) for graph in solver.graphs)
-
-    def attempt(registers: dict[str, str]) -> dict[str, str]:
-        here = {**known, **registers}
-        start = write_graph(w, begin, here)
-        found = _repeat(w, start, "iterate:status", solver.turns, lambda now: write_graph(w, turn, here | now))
-        return write_graph(w, judge, here | found)
-
-    found = _repeat(w, write_graph(w, first, known), "attempt:stage", solver.attempts, attempt)
-    return {name: found[register] for name, register in solution_names(w.kernel.states).items()}
+    """Write the solution of a step; see `implicit_graph.write_solution`."""
+    return implicit_graph.write_solution(w, known, write_graph, _repeat)
 
 
 def _repeat(
