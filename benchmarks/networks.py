@@ -1,6 +1,6 @@
 """Networks compared under one budget: a search for size and rate of each, then the experiment `networks` with them.
 
-    python benchmarks/networks.py search camels.zarr FOLDER --minutes 30   # of the clock, for every network
+    python benchmarks/networks.py search camels.zarr FOLDER --minutes 30   # of CPU time, for every network
     python benchmarks/networks.py train camels.zarr FOLDER                 # trains, tests, draws the learning curves
 
 Both go on where they were interrupted. The search trains on the first years of the training period and is scored on the
@@ -31,10 +31,10 @@ SPACE = {
 }
 PERIODS = {
     "train.end_time": "2006/09/30",
-    "valid": {"start_time": "2006/10/01", "end_time": "2008/09/30", "every": 1},
+    "valid": {"start_time": "2006/10/01", "end_time": "2008/09/30", "every": 2},
 }
 # A trial is a short training: its rate falls to nothing within its own epochs.
-TRIAL = {"train.epochs": 12, "train.save_epoch": 12, "tune.trials": 1000, "tune.warmup_epochs": 3}
+TRIAL = {"train.epochs": 8, "train.iterations": 50, "train.save_epoch": 8, "tune.trials": 1000, "tune.warmup_epochs": 3}
 
 
 def main() -> None:
@@ -55,14 +55,14 @@ def main() -> None:
 
 
 def search(folder: Path, experiment: str, minutes: float, overrides: list[str]) -> None:
-    """Search for every network for the same time, and keep the best settings of each."""
+    """Search for every network for the same CPU time, and keep the best settings of each."""
     plan = read_experiment(experiment, folder)
     wanted = plan.only or list(plan.models)
     for name in wanted:
         if (folder / "search" / name / "best.yaml").is_file():
             continue
         settings = {**plan.settings, **plan.models[name].settings, **PERIODS, **TRIAL}
-        settings |= {"do_tune": True, "mode": "train", "tune.timeout": minutes / 60, "tune.space": SPACE}
+        settings |= {"do_tune": True, "mode": "train", "tune.cpu_timeout": minutes / 60, "tune.space": SPACE}
         settings |= {"name": name, "output_dir": str(folder / "search" / name)}
         execute(as_config(compose(plan.base, None, relevant(overrides, settings), settings)))
     chosen = {name: best_of(folder / "search" / name) for name in wanted}

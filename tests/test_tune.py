@@ -1,6 +1,7 @@
 """A search draws what it is told to, prunes, survives interruptions and leaves a configuration."""
 
 import csv
+import time
 
 import pytest
 import yaml
@@ -209,3 +210,19 @@ def test_the_documented_search_is_a_configuration(tmp_path, monkeypatch):
     nested = "tune.space.train.batch_size=[16,32]"
     config = as_config(compose(str(tmp_path / "tune.yaml"), None, [f"output_dir={tmp_path}", nested]))
     assert set(config.tune.space) == {"train.lr", "model.nn.hidden_size", "model.nn.dropout", "train.batch_size"}
+
+
+def test_a_budget_of_cpu_time_holds_over_several_calls(tmp_path):
+    def search():
+        return Search(Tune(space={"x": [1, 2, 3]}, trials=50, cpu_timeout=0.2 / 3600), tmp_path, seed=0)
+
+    def objective(number, parameters, report):
+        begin = time.process_time()
+        while time.process_time() - begin < 0.15:
+            pass
+        return parameters["x"]
+
+    search().run(objective)
+    assert [row["cpu_seconds"] >= 0.15 for row in search().table()] == [True, True]
+    search().run(objective)
+    assert len(search().table()) == 2, "what earlier calls took counts"

@@ -52,7 +52,10 @@ class Tune(Section):
     trials: PositiveInt = Field(
         20, description="Trainings, those that were pruned and those of an earlier call included."
     )
-    timeout: PositiveFloat | None = Field(None, description="Begin no trial after so many hours.")
+    timeout: PositiveFloat | None = Field(None, description="Begin no trial after so many hours of this call.")
+    cpu_timeout: PositiveFloat | None = Field(
+        None, description="Begin no trial once all before it, of earlier calls too, took so many hours of CPU time."
+    )
     sampler: Literal["tpe", "random"] = Field(
         "tpe", description="tpe learns from the trials before (after `startup`); random draws each for itself."
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmg.core.tune.space import draw_parameters
+from dmg.core.utils.stopwatch import Stopwatch
 from dmg.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-NUMBER, PLACE, INTERRUPTED = "number", "place", "interrupted"
-"""User attributes of a trial: the number of its files, the folder of its search, whether it was broken off."""
+NUMBER, PLACE, INTERRUPTED, CPU = "number", "place", "interrupted", "cpu_seconds"
+"""User attributes of a trial: number of its files, folder of its search, whether it was broken off, CPU time."""
 
 Report = Callable[[int, float], None]
 Objective = Callable[[int, dict[str, Any], Report], float]
@@ -93,7 +94,7 @@ class Search:
             ) from error
 
     def run(self, objective: Objective) -> None:
-        """Run trials until there are ``tune.trials`` of them, or the time is up.
+        """Run trials until there are ``tune.trials`` of them, or the time of the clock or of the processor is up.
 
         Parameters
         ----------
@@ -107,7 +108,7 @@ class Search:
         limit = None if self.settings.timeout is None else time.monotonic() + 3600.0 * self.settings.timeout
 
         def run_trial(trial: optuna.Trial) -> float:
-            number = trial.user_attrs.get(NUMBER, trial.number)
+            number, spent = trial.user_attrs.get(NUMBER, trial.number), Stopwatch()
             trial.set_user_attr(NUMBER, number)
             trial.set_user_attr(PLACE, self.place)
 
@@ -121,15 +122,24 @@ class Search:
             except KeyboardInterrupt:
                 trial.set_user_attr(INTERRUPTED, True)
                 raise
+            finally:
+                trial.set_user_attr(CPU, round(spent.read().cpu, 2))
 
         def after(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
             logger.info("trial %d: %s", trial.number, trial.state.name.lower())
             if trial.state is optuna.trial.TrialState.FAIL:
                 self._require_progress()
 
-        while len(self.done) < self.settings.trials and (limit is None or time.monotonic() < limit):
+        while len(self.done) < self.settings.trials and not self._is_over(limit):
             # A trial whose loss explodes tells the search something: it is the worst, not the end.
             self.study.optimize(run_trial, n_trials=1, catch=(RunError,), callbacks=[after])
+
+    def _is_over(self, limit: float | None) -> bool:
+        """Return whether the time of the clock, or that of the processor, is up."""
+        if limit is not None and time.monotonic() >= limit:
+            return True
+        spent = sum(trial.user_attrs.get(CPU, 0.0) for trial in self.study.get_trials(deepcopy=False))
+        return self.settings.cpu_timeout is not None and spent >= 3600.0 * self.settings.cpu_timeout
 
     def table(self) -> list[dict[str, Any]]:
         """Return the trials, finished ones with the best first, as rows for a table."""
@@ -139,6 +149,7 @@ class Search:
                 "state": trial.state.name.lower(),
                 "score": trial.value,
                 "seconds": round(trial.duration.total_seconds(), 1) if trial.duration else None,
+                CPU: trial.user_attrs.get(CPU),
                 **trial.params,
             }
             for trial in self.study.trials
