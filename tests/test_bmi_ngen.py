@@ -10,6 +10,8 @@ from bmi_case import NAMES, UNITS, trained, write_case
 from ngen_host import NgenHost
 from small_run import small_store
 
+from dmg.bmi import DeltaModelBmi, DerivationBmi
+from dmg.bmi.serialization import PREFIX
 from dmg.errors import DataError, RunError
 
 TYPE = "dmg.bmi.DeltaModelBmi"
@@ -255,6 +257,19 @@ def test_variables_of_the_protocol_lie_on_no_grid(run, tmp_path):
         for ask in (host.bmi.get_var_grid, host.bmi.get_var_location):
             with pytest.raises(LookupError, match="no grid"):
                 ask(f"ngen::serialization_{name}")
+
+
+@pytest.mark.parametrize("component", [DeltaModelBmi, DerivationBmi])
+def test_variables_of_the_protocol_are_there_before_the_component_is_initialized(component):
+    bmi = component()
+    assert bmi.get_var_units(f"{PREFIX}create") == "ngen::trigger"
+    assert bmi.get_var_type(f"{PREFIX}state") == "uint8"
+    assert bmi.get_value(f"{PREFIX}size", np.ones(1, np.int64)) == 0
+    trigger = np.zeros(1, np.int32)
+    bmi.set_value(f"{PREFIX}free", trigger)
+    for name, value in (("create", trigger), ("state", np.zeros(9, np.uint8))):
+        with pytest.raises(RunError, match="not initialized"):
+            bmi.set_value(PREFIX + name, value)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 
 from dmg.bmi.derived_inputs import derive_series, known_attributes
 from dmg.bmi.stream import physics_of
+from dmg.conf.period import parse_date
 from dmg.core.data.upstream import HOURS
 from dmg.core.data.vocabulary import known_unit
 from dmg.errors import ConfigError, DataError
@@ -100,7 +101,7 @@ def sites_dataset(run: Run, config: BmiConfig, series: xr.Dataset | None = None)
         return series.drop_vars([n for n in variables if n in series]).assign(variables)
     # A loader of two time steps makes days of hours.
     steps = 2 * HOURS if two_time_steps(run) else 2
-    start = np.datetime64(config.start_time.replace("/", "-").replace(" ", "T"), "ns")
+    start = np.datetime64(parse_date(config.start_time), "ns")
     for name, unit in input_units(run).items():
         variables[name] = (("time", "site"), np.ones((steps, len(ids)), dtype=np.float32), {"units": unit})
     return xr.Dataset(variables, coords={"time": start + np.arange(steps) * model_step(run, config), "site": ids})

@@ -11,6 +11,7 @@ from bmipy import Bmi
 
 from dmg.bmi.config import read_bmi_config
 from dmg.bmi.hosted_model import HostedModel
+from dmg.bmi.serialization import Snapshot
 from dmg.bmi.variable import NODES, Variable
 from dmg.errors import DataError, RunError, UnknownNameError, did_you_mean
 
@@ -33,6 +34,9 @@ class DeltaModelBmi(Bmi):
 
     def __init__(self) -> None:
         self._model: HostedModel | None = None
+        self._snapshot = Snapshot(lambda: self._running.save(), lambda data: self._running.restore(data))
+        # A host may ask for these before it initializes the component.
+        self._protocol = {v.name: v for v in self._snapshot.variables()}
 
     # Control
 
@@ -68,6 +72,7 @@ class DeltaModelBmi(Bmi):
         if self._model is not None:
             self._model.variables.clear()  # they refer to the model, which is to be freed now
         self._model = None
+        self._snapshot.release()
 
     # Information
 
@@ -273,10 +278,14 @@ class DeltaModelBmi(Bmi):
         return tuple(v.name for v in self._running.variables.values() if v.role == role)
 
     def _variable(self, name: str) -> Variable:
-        known = self._running.variables
-        if name not in known:
-            raise UnknownNameError(f"the component has no variable '{name}'", hint=did_you_mean(name, known))
-        return known[name]
+        found = self._find(name)
+        if found is None:
+            hint = did_you_mean(name, self._running.variables)
+            raise UnknownNameError(f"the component has no variable '{name}'", hint=hint)
+        return found
+
+    def _find(self, name: str) -> Variable | None:
+        return self._protocol.get(name) or self._running.variables.get(name)
 
     def _placed(self, name: str) -> Variable:
         variable = self._variable(name)
@@ -285,11 +294,11 @@ class DeltaModelBmi(Bmi):
         return variable
 
     def _settable(self, name: str) -> Variable | None:
-        known = self._running.variables
-        if name not in known:
-            logger.warning("set_value of an unknown variable is ignored: '%s' (%s)", name, did_you_mean(name, known))
-            return None
-        return known[name]
+        found = self._find(name)
+        if found is None:
+            hint = did_you_mean(name, self._running.variables)
+            logger.warning("set_value of an unknown variable is ignored: '%s' (%s)", name, hint)
+        return found
 
     @staticmethod
     def _places(name: str, inds: np.ndarray, size: int) -> np.ndarray:

@@ -11,10 +11,9 @@ from pydantic import Field, PositiveFloat
 from dmg.bmi.config import Catchment, Derived, Exchanged
 from dmg.bmi.derived_inputs import DerivedInputs, known_attributes
 from dmg.bmi.exchange import input_links, output_links
-from dmg.bmi.serialization import Snapshot
 from dmg.bmi.time_step import Aggregation, Disaggregation, host_steps
 from dmg.bmi.variable import Variable
-from dmg.conf.period import Date
+from dmg.conf.period import Date, parse_date
 from dmg.conf.section import Section
 from dmg.core.utils.tensor_tree import bytes_tree, tree_bytes
 from dmg.errors import DataError, RunError
@@ -90,7 +89,7 @@ class HostedDerivation:
         self._showing = Disaggregation(made, self.count, self.nodes, method=config.show)
         found = [Variable(link.name, link.units, self.nodes, role="input", fill=np.nan) for link in self._inputs]
         found.append(Variable(self._output.name, self._output.units, self.nodes, role="output"))
-        self.variables = {v.name: v for v in [*found, *Snapshot(self.save, self.restore).variables()]}
+        self.variables = {v.name: v for v in found}
         self.grids = [self.nodes]
         self.steps = 0
 
@@ -111,7 +110,7 @@ class HostedDerivation:
                     hint="set every input before update; nothing was changed, the step can be repeated",
                 )
         if self._gathering.add(supplied):
-            start = np.datetime64(self.config.start_time.replace("/", "-").replace(" ", "T"), "s")
+            start = np.datetime64(parse_date(self.config.start_time), "s")
             begin = start + np.timedelta64(round((self.steps + 1 - self.count) * self.host_step), "s")
             self._showing.put(self._formula(self._gathering.take(), self._inputs, None, begin))
         shown = self._showing.next()[self._output.variable]

@@ -26,11 +26,11 @@ from dmg.bmi.exchange import input_links, output_links
 from dmg.bmi.mass_balance import TERMS, UNIT, MassBalance
 from dmg.bmi.own_variables import own_variables
 from dmg.bmi.payload import Payload, is_payload
-from dmg.bmi.serialization import Snapshot
 from dmg.bmi.shared_run import shared_run
 from dmg.bmi.stream import Stream, output_units
 from dmg.bmi.time_step import Aggregation, Disaggregation, host_steps
 from dmg.bmi.variable import NODES, Computed, Variable
+from dmg.conf.period import parse_date
 from dmg.core.data.members import member_ids
 from dmg.core.data.upstream import HOURS
 from dmg.core.data.vocabulary import is_nonnegative
@@ -303,7 +303,7 @@ class HostedModel:
 
     @property
     def _start_time(self) -> np.datetime64:
-        return np.datetime64(self.config.start_time.replace("/", "-").replace(" ", "T"), "s")
+        return np.datetime64(parse_date(self.config.start_time), "s")
 
     def _step_begin(self) -> np.datetime64:
         """Return when the model step began that the next step of the host completes."""
@@ -338,7 +338,6 @@ class HostedModel:
     def _variables(self) -> list[Variable]:
         found = [Variable(link.name, link.units, self.nodes, role="input", fill=np.nan) for link in self.inputs]
         found += [Variable(link.name, link.units, self.nodes, role="output") for link in self.outputs]
-        found += Snapshot(self.save, self.restore).variables()
         if self.account:
             found += [Computed(f"ngen::mass_{t}", UNIT, self.nodes, lambda t=t: self._water()[t]) for t in TERMS]
         taken = {variable.name for variable in found}

@@ -28,8 +28,16 @@ class Snapshot:
 
     def __init__(self, save: Callable[[], bytes], restore: Callable[[bytes], None]) -> None:
         self.save, self.restore = save, restore
-        self.buffer = np.zeros(0, dtype=np.uint8)
         self.announced: int | None = None
+        self.release()
+
+    def take(self) -> None:
+        """Save the component."""
+        self.buffer, self.announced = np.frombuffer(self.save(), dtype=np.uint8).copy(), None
+
+    def release(self) -> None:
+        """Let go of what was saved."""
+        self.buffer, self.announced = np.zeros(0, dtype=np.uint8), None
 
     def variables(self) -> list[Variable]:
         """Return the variables of the protocol."""
@@ -52,8 +60,7 @@ class _Create(_Protocol):
 
     def assign(self, values: np.ndarray) -> None:
         """Take a snapshot, whatever the value."""
-        self.snapshot.buffer = np.frombuffer(self.snapshot.save(), dtype=np.uint8).copy()
-        self.snapshot.announced = None
+        self.snapshot.take()
 
 
 class _Free(_Protocol):
@@ -64,8 +71,7 @@ class _Free(_Protocol):
 
     def assign(self, values: np.ndarray) -> None:
         """Release the snapshot, whatever the value."""
-        self.snapshot.buffer = np.zeros(0, dtype=np.uint8)
-        self.snapshot.announced = None
+        self.snapshot.release()
 
 
 class _Size(_Protocol):
