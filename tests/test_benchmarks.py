@@ -40,6 +40,14 @@ def test_documentation_has_the_saved_figures_of_every_case_that_was_measured(nam
     assert benchmark("page").shown(name) == suite.table(results)
 
 
+@pytest.mark.parametrize("name", benchmark("experiments").TABLES)
+def test_documentation_has_the_table_of_every_experiment_that_was_run(name):
+    experiments = benchmark("experiments")
+    results = experiments.RESULTS / f"{name}.json"
+    if results.exists():
+        assert benchmark("page").shown(name) == experiments.table(name, json.loads(results.read_text("utf-8")))
+
+
 def test_targets(suite):
     most, least = suite.Figure("a", "", "s", at_most=2), suite.Figure("a", "", "×", at_least=2)
     none = suite.Figure("a", "", "s")
