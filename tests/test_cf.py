@@ -84,6 +84,30 @@ def test_the_command_adds_places_and_discharge(forecast, tmp_path, capsys):
     assert "'soon' is not a date" in capsys.readouterr().err
 
 
+def test_a_packed_variable_is_whole_numbers_of_its_resolution(forecast, tmp_path, capsys):
+    forecast["streamflow"][1, 2] = np.nan
+    store, path = tmp_path / "simulation.nc", tmp_path / "cf.nc"
+    write_dataset(forecast, store)
+    argv = ["cf", str(store), str(path), "--title", "flow", "--pack"]
+    assert main([*argv, "streamflow=0.01"]) == 0
+    with xr.open_dataset(path, engine="h5netcdf", mask_and_scale=False) as raw:
+        assert raw["streamflow"].dtype == np.int32
+        assert raw["streamflow"].attrs["scale_factor"] == 0.01
+        assert raw["tmean"].dtype == np.float32
+    with xr.open_dataset(path, engine="h5netcdf") as found:
+        np.testing.assert_allclose(found["streamflow"].values, forecast["streamflow"].values.T, atol=0.00501)
+    path.unlink()
+    for word, text in {
+        "streamflow=1e-9": "too much for whole numbers of 1e-09 in 32 bits",
+        "streamflow=0": "the resolution of 'streamflow' is 0",
+        "streamflow": "there is no number behind =",
+        "stramflow=1": "there is no 'stramflow' to pack",
+    }.items():
+        assert main([*argv, word]) == 1
+        assert text in capsys.readouterr().err
+    assert not path.exists()
+
+
 def test_a_name_is_standard_only_in_a_unit_that_measures_it():
     assert cf_standard_name("streamflow", "ft3 s-1") == "water_volume_transport_in_river_channel"
     assert cf_standard_name("streamflow", "mm d-1") is None
@@ -109,9 +133,9 @@ def test_one_step_needs_its_length_and_errors_leave_nothing(forecast, tmp_path):
 
 
 @pytest.mark.skipif(CHECKER is None, reason="compliance-checker is not installed; set COMPLIANCE_CHECKER to its path")
-@pytest.mark.parametrize("issued", [None, "1999-12-31T12:00"])
-def test_compliance_checker_finds_nothing(forecast, tmp_path, issued):
-    path = write_cf(forecast, tmp_path / "forecast.nc", reference_time=issued)
+@pytest.mark.parametrize(("issued", "packed"), [(None, {"streamflow": 0.01}), ("1999-12-31T12:00", None)])
+def test_compliance_checker_finds_nothing(forecast, tmp_path, issued, packed):
+    path = write_cf(forecast, tmp_path / "forecast.nc", reference_time=issued, packed=packed)
     command = [CHECKER, "--test", "cf:1.11", "--criteria", "strict", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -10,6 +10,7 @@ and name a step by its beginning.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,15 @@ import numpy as np
 
 from dmg.core.data.quantity import parse_unit, unit_text
 from dmg.core.data.vocabulary import cf_standard_name
-from dmg.errors import DataError
+from dmg.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
     import xarray as xr
 
 CONVENTIONS = "CF-1.11"
+MISSING = np.iinfo(np.int32).min
+"""What stands for a missing value among packed ones."""
+_COMPRESSED = {"zlib": True, "complevel": 1, "shuffle": True}
 _CLOCK = {"units_metadata": "leap_seconds: none"}
 _PLACES = {
     "latitude": {"units": "degrees_north", "long_name": "latitude", "axis": "Y"},
@@ -39,6 +43,7 @@ def write_cf(
     reference_time: np.datetime64 | str | None = None,
     step: np.timedelta64 | None = None,
     title: str | None = None,
+    packed: Mapping[str, float] | None = None,
 ) -> Path:
     """Write series of sites as CF NetCDF, atomically.
 
@@ -56,11 +61,15 @@ def write_cf(
         Length of a step, needed where there is only one.
     title
         What the file is; that of the dataset if absent.
+    packed
+        Variable to resolution: it is written as whole numbers of that many of its unit (int32 with ``scale_factor``),
+        as the National Water Model writes discharge and the tools that verify it read.
 
     Raises
     ------
     DataError
-        If dims or units are missing, there is one time and no step, or a forecast is valid before it was issued.
+        If dims or units are missing, there is one time and no step, a forecast is valid before it was issued, or a
+        variable that is to be packed is not there or too large for its resolution.
     """
     from dmg.core.data.dataset import canonical
     from dmg.core.utils.atomic import atomic_write
@@ -69,8 +78,11 @@ def write_cf(
     if path.suffix != ".nc":
         raise DataError(f"cannot write '{path.name}'", hint="the name of a CF NetCDF file ends in .nc")
     found = to_cf(canonical(ds, where=str(path)), reference_time=reference_time, step=step, title=title)
+    encoding = _encoding(found)
+    for name, resolution in (packed or {}).items():
+        encoding[name] = _packing(found, name, resolution)
     with atomic_write(path) as temporary:
-        found.to_netcdf(temporary, engine="h5netcdf", encoding=_encoding(found))
+        found.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
     return path
 
 
@@ -181,5 +193,26 @@ def _encoding(ds: xr.Dataset) -> dict[str, dict[str, Any]]:
             is_coordinate = name in ds.coords
             encoding[str(name)] = {"_FillValue": None} if is_coordinate else {"_FillValue": np.float32(np.nan)}
             if not is_coordinate:
-                encoding[str(name)] |= {"dtype": "float32", "zlib": True, "complevel": 1, "shuffle": True}
+                encoding[str(name)] |= {"dtype": "float32", **_COMPRESSED}
     return encoding
+
+
+def _packing(ds: xr.Dataset, name: str, resolution: float) -> dict[str, Any]:
+    """Return how a variable is written as whole numbers.
+
+    Raises
+    ------
+    DataError
+        If it is not there, the resolution is not positive, or a value has no place in 32 bits.
+    """
+    if name not in ds.data_vars:
+        raise DataError(f"there is no '{name}' to pack", hint=did_you_mean(name, list(map(str, ds.data_vars))))
+    if not resolution > 0:
+        raise DataError(f"the resolution of '{name}' is {resolution:g}", hint="give a positive one, such as 0.01")
+    largest = float(np.abs(ds[name]).max())
+    if largest > -MISSING * resolution - resolution:
+        raise DataError(
+            f"'{name}' reaches {largest:g}, too much for whole numbers of {resolution:g} in 32 bits",
+            hint="give a coarser resolution",
+        )
+    return {"dtype": "int32", "scale_factor": resolution, "add_offset": 0.0, "_FillValue": MISSING, **_COMPRESSED}
