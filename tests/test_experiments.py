@@ -196,6 +196,13 @@ def test_table_and_figures(place, capsys):
     assert len(scores) == 1 + 5 * 5 + 3
 
 
+@pytest.mark.parametrize(("folder", "text"), [("nowhere", "no folder of published scores"), (".", "theirs.csv")])
+def test_published_scores_that_are_not_there_are_refused_before_the_first_run(place, capsys, folder, text):
+    assert run(f"experiment.published_dir={folder}") == 1
+    assert text in capsys.readouterr().err
+    assert not Path("output/experiments/tiny/runs").exists()
+
+
 def test_published_scores_by_site_are_left_out_without_their_folder(place):
     assert run("experiment.seeds=[1]", "experiment.only=[lstm]", "train.epochs=1") == 0
     table = rows()

@@ -123,8 +123,12 @@ def published_columns(entries: Sequence[Published], folder: str | None) -> tuple
     Raises
     ------
     DataError
-        If a file or a column is missing, or a score is no number.
+        If folder, file or column is missing, or a score is no number.
     """
+    if folder is not None and not Path(folder).expanduser().is_dir():
+        raise DataError(
+            "there is no folder of published scores", where=f"experiment.published_dir: {folder}", hint="correct it"
+        )
     columns, notes = [], []
     for entry in entries:
         sites: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmg.core.utils.atomic import write_text
 from dmg.errors import RunError
+from dmg.experiments.columns import published_columns
 from dmg.experiments.summary import summarise
 from dmg.registry import loaders
 from dmg.trainers.run_directory import RunDirectory, read_config
@@ -43,6 +44,8 @@ def run_plan(plan: Plan, execute: Callable[[Config], None]) -> Path:
     ------
     RunError
         If a member was run with other settings.
+    DataError
+        If forcing or published scores are not as the experiment needs them.
     """
     experiment = plan.experiment
     wanted = [m for m in plan.members if not experiment.only or m.model in experiment.only]
@@ -51,6 +54,8 @@ def run_plan(plan: Plan, execute: Callable[[Config], None]) -> Path:
     _write_record(plan)
     open_members = [m for m in wanted if not m.is_finished or m.config.overwrite] if experiment.run else []
     _require_records(open_members)
+    # What the table cannot be made with shows before the first run, not after the last.
+    published_columns(experiment.published, experiment.published_dir)
     done = len(wanted) - len(open_members)
     for number, member in enumerate(open_members, start=done + 1):
         print(f"run {number}/{len(wanted)}: {member.name}", flush=True)
