@@ -1,6 +1,6 @@
 """Networks compared under one budget: a search for size and rate of each, then the experiment `networks` with them.
 
-    python benchmarks/networks.py search camels.zarr FOLDER --minutes 30   # of CPU time, for every network
+    python benchmarks/networks.py search camels.zarr FOLDER --minutes 5    # of CPU time, for every network
     python benchmarks/networks.py train camels.zarr FOLDER                 # trains, tests, draws the learning curves
 
 Both go on where they were interrupted. The search trains on the first years of the training period and is scored on the
@@ -26,7 +26,7 @@ from dmg.experiments.plan import relevant
 
 SPACE = {
     "train.lr": {"low": 0.0005, "high": 0.02, "log": True},
-    "model.nn.hidden_size": [32, 48, 64, 96, 128, 192, 256],
+    "model.nn.hidden_size": [32, 64, 96, 128],
     "model.nn.dropout": {"low": 0.0, "high": 0.5, "step": 0.1},
 }
 PERIODS = {
@@ -34,7 +34,7 @@ PERIODS = {
     "valid": {"start_time": "2006/10/01", "end_time": "2008/09/30", "every": 2},
 }
 # A trial is a short training: its rate falls to nothing within its own epochs.
-TRIAL = {"train.epochs": 8, "train.iterations": 50, "train.save_epoch": 8, "tune.trials": 1000, "tune.warmup_epochs": 3}
+TRIAL = {"train.epochs": 4, "train.iterations": 50, "train.save_epoch": 4, "tune.trials": 1000, "tune.warmup_epochs": 1}
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("step", choices=("search", "train"))
     parser.add_argument("store", help="data of CAMELS-US, as `dmg data` makes them")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--minutes", type=float, default=30.0, help="budget of each network's search (default: 30)")
+    parser.add_argument("--minutes", type=float, default=5.0, help="budget of each network's search (default: 5)")
     parser.add_argument("--experiment", default="networks", help="experiment with the networks (default: networks)")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     words = parser.parse_intermixed_args()
