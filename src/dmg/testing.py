@@ -61,7 +61,7 @@ def draw_case(
     dtype: torch.dtype = torch.float64,
     engine: str = "auto",
 ) -> Case:
-    """Draw forcing, attributes, raw parameters and a warm state for a model.
+    """Draw forcing, attributes, raw parameters, weights of networks inside and a warm state for a model.
 
     Parameters
     ----------
@@ -81,8 +81,13 @@ def draw_case(
     if config is None:
         names = [p.name for p in model_class.parameter_table]
         config = {"nmul": 2, "dynamic_params": {model_class.__name__: names[::2]}}
-    model = model_class(config | {"engine": engine}).to(dtype)
     generator = torch.Generator().manual_seed(seed)
+    model = model_class(config | {"engine": engine}).to(torch.float64)
+    with torch.no_grad():
+        # The same in every case of a seed, and all of them at work, also those that start from zero.
+        for weight in model.parameters():
+            weight.copy_(torch.rand(weight.shape, generator=generator, dtype=torch.float64) - 0.5)
+    model = model.to(dtype)
 
     def uniform(*shape: int) -> Tensor:
         return torch.rand(shape, generator=generator, dtype=torch.float64).to(dtype)
@@ -142,7 +147,7 @@ def budget_residual(model_class: type[ProcessModel], engine: str = "auto") -> fl
     terms = forcing | run.fluxes
     gained = sum(terms[name].sum(0) for name in ledger.sources) - sum(terms[name].sum(0) for name in ledger.sinks)
     stored = sum(content(run.stores[n]) - content(stores[n]) for n in ledger.stores)
-    return float((gained * model.dt - stored).abs().max())
+    return float((gained * model.dt - stored).abs().max().detach())
 
 
 def run_is_split_at_will(model_class: type[ProcessModel], engine: str = "auto") -> None:

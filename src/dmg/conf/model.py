@@ -49,6 +49,28 @@ class PhyPart(Section):
     cache_states: bool | None = Field(None, description="Kept for published files.")
 
 
+class FluxNetwork(Section):
+    """A network on a flux of the process model, inside its step."""
+
+    role: Literal["multiply", "replace"] = Field(
+        "multiply",
+        description="multiply: the flux of the equations times a learned factor; replace: a learned share of the "
+        "most that the flux can be.",
+    )
+    inputs: Annotated[list[str], BeforeValidator(as_list)] | dict[str, float] = Field(
+        description="What it sees at every step: states, forcings, attributes, parameters, quotients of two "
+        "(SM/parFC); or name to usual size, {SM: 200}.",
+    )
+    hidden: list[PositiveInt] = Field([16, 16], description="Widths of the hidden layers.")
+    activation: Literal["tanh", "relu", "sigmoid", "softplus", "silu"] = Field("tanh", description="Of hidden layers.")
+    monotone: dict[str, Literal["increasing", "decreasing"]] = Field(
+        {}, description="Inputs with which the factor, or share, never falls (increasing) or never rises (decreasing)."
+    )
+    limit: Annotated[float, Field(gt=1)] = Field(
+        4.0, description="Greatest factor of multiply; the least is 1 / limit."
+    )
+
+
 class Phy(OpenSection):
     """Process model; a plug-in may declare further options (class attribute ``options``)."""
 
@@ -83,6 +105,9 @@ class Phy(OpenSection):
     variables: Names = Field([], description="Order of the forcings in x_phy; empty for the model's own.")
     forcings: Names = Field([], description="Forcings of the process model, matched by name.")
     attributes: Names = Field([], description="Attributes of the process model, matched by name.")
+    networks: dict[str, FluxNetwork] = Field(
+        {}, description="Networks on fluxes inside the step, by flux, where the model offers that."
+    )
     solver: Literal["implicit", "euler", "heun", "rk4"] | None = Field(
         None,
         description="How a model that gives a tendency is advanced: implicit (backward Euler, the default), or an "

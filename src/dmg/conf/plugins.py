@@ -68,10 +68,26 @@ def plugin_problems(config: Config) -> list[Problem]:
                 if known and p not in known
             ]
         problems += _unsaid(phy.dynamic_params, models)
+        problems += [
+            p for name, model in models.items() if model is not None for p in _network_problems(name, model, phy)
+        ]
         needed = {f.name for model in models.values() for f in forcings_of(model, phy)}
         problems += [p for name, model in models.items() for p in _forcing_problems(name, model, phy, needed)]
         problems += [p for name, model in models.items() for p in _attribute_problems(name, model, config)]
     return problems + _optimisation(config)
+
+
+def _network_problems(name: str, model: Any, phy: Phy) -> list[Problem]:
+    """Return the fluxes of ``model.phy.networks`` on which a process model lets no network be put."""
+    known = getattr(model, "adjustable", ())
+    return [
+        (
+            f"model.phy.networks: no network can be put on '{flux}' of {name}",
+            did_you_mean(flux, known) if known else "its step offers none of its fluxes",
+        )
+        for flux in phy.networks
+        if flux not in known
+    ]
 
 
 def _unsaid(dynamic: Mapping[str, list[str]], models: Mapping[str, Any]) -> list[Problem]:

@@ -2,6 +2,7 @@
 
 from dmg.engine.budget import Budget, account
 from dmg.engine.declare import Attribute, Flux, Forcing, Ledger, Parameter, State
+from dmg.engine.inner_network import InnerNetwork
 from dmg.engine.parameters import ParameterLayout, RawParameters
 from dmg.engine.process_model import ProcessModel
 from dmg.engine.router import Router
@@ -13,6 +14,7 @@ __all__ = [
     "Budget",
     "Flux",
     "Forcing",
+    "InnerNetwork",
     "Ledger",
     "ModelState",
     "Parameter",

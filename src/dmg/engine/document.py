@@ -93,6 +93,9 @@ def _section(model: ProcessModel, measured: Mapping[str, Any] | None) -> str:
         )
         change = f"change of {stores}" if stores else "0"
         facts.append(f"Budget: {sources} − {sinks} = {change}; closure {_closure(model, measured or {})}.")
+    if model.adjustable:
+        offered = ", ".join(f"`{flux}`" for flux in model.adjustable)
+        facts.append(f"A network can be put on {offered} (`model.phy.networks`).")
     if measured:
         times = "; ".join(f"{engine} {_times(measured, engine)}" for engine in measured["engines"])
         facts.append(f"Time in ns, forward / adjoint: {times} ({measured['machine']}, {measured['date']}).")

@@ -22,6 +22,9 @@ from dmg.engine.workspace import Loan
 if TYPE_CHECKING:
     from dmg.engine.process_model import ProcessModel
 
+# Numbers that are added up at once: fewer than PyTorch gives to several threads.
+SUMMED = 1024
+
 
 class Plan:
     """The kernels of a model for one choice of parameters, fluxes and precision, compiled when first used.
@@ -292,11 +295,21 @@ class _Fused(torch.autograd.Function):
         uniforms = [None] * (len(ctx.shapes) - n_states - n_given)
         if wanted.uniforms:
             total = arrange.from_rows(out["grad_uniforms"], geometry).reshape(len(kernel.uniforms), -1)
-            # Summed in double precision: the order of the sum must not show.
-            flat = total.double().sum(-1).to(dtype)
+            flat = _sum_in_order(total.double()).to(dtype)
             sizes = [s.numel() for s in ctx.shapes[n_states + n_given :]]
             uniforms = [u.reshape(s) for u, s in zip(flat.split(sizes), ctx.shapes[n_states + n_given :], strict=True)]
         return (None, forcing, dynamic, static, None, None, *states, *given, *uniforms)
+
+
+def _sum_in_order(values: Tensor) -> Tensor:
+    """Return sums [n] over rows [n, elements], added in an order that no number of threads changes.
+
+    PyTorch splits a single long sum between threads, but never one of several sums.
+    """
+    while values.shape[1] > 1:
+        missing = -values.shape[1] % SUMMED
+        values = torch.nn.functional.pad(values, (0, missing)).unflatten(1, (-1, SUMMED)).sum(-1)
+    return values[:, 0]
 
 
 def _weights(plan: Plan, weighted: Sequence[str], given: Sequence[Tensor], geometry: Geometry, like: Tensor) -> Tensor:

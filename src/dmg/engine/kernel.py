@@ -128,6 +128,8 @@ def build_kernel(
     traced = trace_step(model, [p.name for p in layout.parameters], fluxes, dtype)
     graph = Graph()
     states = [n.removeprefix("s:") for n in traced.inputs if n.startswith("s:")]
+    # All of them in the order of the model, whatever a step goes on to use first.
+    uniforms = tuple(n.removeprefix("u:") for n in traced.inputs if n.startswith("u:"))
 
     def physical(g: Graph) -> dict[str, int]:
         """Write what is read in other units, or under other names, than the trace has it."""
@@ -167,7 +169,7 @@ def build_kernel(
         static=tuple(p.name for p in (*layout.static_parameters, *model.attributes)),
         dynamic=tuple(p.name for p in layout.dynamic_parameters),
         fluxes=tuple(fluxes),
-        uniforms=tuple(n.removeprefix("u:") for n in traced.inputs if n.startswith("u:")),
+        uniforms=uniforms,
         weighted=tuple(weighted),
         components=components,
         prologue=prologue,

@@ -184,6 +184,18 @@ def _softplus_backward(g: Graph, grad: int, a: int, beta: int, threshold: int) -
     return g.add("where", g.add("gt", scaled, threshold), grad, inner)
 
 
+@rule("silu")
+def _silu(g: Graph, a: int) -> int:
+    return g.add("mul", a, g.add("sigmoid", a))
+
+
+@rule("silu_backward")
+def _silu_backward(g: Graph, grad: int, a: int) -> int:
+    unit, one = g.add("sigmoid", a), g.constant(1.0)
+    slope = g.add("add", one, g.add("mul", a, g.add("sub", one, unit)))
+    return g.add("mul", grad, g.add("mul", unit, slope))
+
+
 @rule("zero")
 def _zero(g: Graph, a: int) -> int:
     return g.constant(0.0)

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from dmg.engine.declare import Attribute, Flux, Forcing, Ledger, Parameter, State, Values
 from dmg.engine.explicit import METHODS, advance
 from dmg.engine.implicit import UNCONVERGED
+from dmg.engine.inner_network import InnerNetwork
+from dmg.engine.learned_flux import Learned, flux_networks, learned_in
 from dmg.engine.parameters import ParameterLayout, RawParameters
 from dmg.engine.router import Router, latest
 from dmg.engine.simulate import simulate
@@ -29,7 +31,8 @@ class ProcessModel(StandaloneCall, nn.Module):
     """Base class of process models.
 
     A subclass declares ``forcings``, ``attributes`` (known properties of a site that do not change), ``parameters``,
-    ``states``, ``fluxes`` and a ``ledger``, and writes ``step``, or ``tendency`` if it is to be solved implicitly.
+    ``states``, ``fluxes`` and a ``ledger``, and writes ``step``, or ``tendency`` if it is to be solved implicitly. The
+    step may call ``networks`` that it declares, and offer ``adjustable`` fluxes to networks of the configuration.
     The declared parameters are found as ``parameter_table``, because ``parameters()`` is PyTorch's own method.
 
     Parameters
@@ -39,7 +42,8 @@ class ProcessModel(StandaloneCall, nn.Module):
         [parameter names]}), ``warmup`` (0), ``warmup_states`` (true), ``dy_drop`` (0), ``routing`` (true), ``router``
         (name of a registered one, instead of the model's own), ``variables`` (order of the forcings), ``nearzero``
         (1e-5), ``cache_states`` (false), ``engine`` (auto); of a model with a ``tendency`` also ``solver`` (implicit;
-        euler, heun or rk4 for an explicit step) and ``substeps`` of an explicit one (1).
+        euler, heun or rk4 for an explicit step) and ``substeps`` of an explicit one (1); ``networks`` ({flux: block},
+        for fluxes that the model names in ``adjustable``, see `dmg.engine.learned_flux`).
         ``comprout`` (route every component, then average) is accepted and changes nothing: the router is linear and
         its kernel is shared by the components of a site.
     device
@@ -68,6 +72,8 @@ class ProcessModel(StandaloneCall, nn.Module):
     states: ClassVar[tuple[State, ...]] = ()
     fluxes: ClassVar[tuple[Flux, ...]] = ()
     ledger: ClassVar[Ledger | None] = None
+    networks: ClassVar[tuple[InnerNetwork, ...]] = ()
+    adjustable: ClassVar[tuple[str, ...]] = ()
     link: ClassVar[str] = "logistic"
     dt: float = 1.0
     routed: ClassVar[tuple[str, ...]] = ()
@@ -158,6 +164,8 @@ class ProcessModel(StandaloneCall, nn.Module):
                     f"{name} has no parameter '{state.initial}', with which the state '{state.name}' is to start",
                     hint=did_you_mean(state.initial, known),
                 )
+        self.net = nn.ModuleDict({network.name: network.build() for network in self.networks})
+        self.flux_networks = flux_networks(self, config.get("networks"))
         self.reset_states()
 
     def step(self, s: Values, x: Values, p: Values, dt: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -229,6 +237,14 @@ class ProcessModel(StandaloneCall, nn.Module):
             Change per day of every state, and every flux by name.
         """
         raise StepError(f"{type(self).__name__} has no tendency", hint="write tendency(self, s, x, p)")
+
+    def learned(self, s: Values, x: Values, p: Values) -> Learned:
+        """Return what a step asks for its ``adjustable`` fluxes.
+
+        It goes on with ``learned(name, value, upto)``; without a network on that flux this is the value. No
+        network takes it below zero or above ``upto``.
+        """
+        return learned_in(self.flux_networks, s, x, p)
 
     @property
     def learnable_param_count(self) -> int:

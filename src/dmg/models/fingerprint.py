@@ -103,6 +103,10 @@ def _process(model: nn.Module) -> Fingerprint:
     if not isinstance(model, ProcessModel):
         return found | {part: _process(getattr(model, part)) for part in getattr(model, "part_names", ())}
     layout, router = model.layout, model.router
+    inside = {
+        flux: {"role": n.role, "inputs": list(n.network.declared.names)} for flux, n in model.flux_networks.items()
+    }
+    found |= {"networks": inside} if inside else {}
     supplied = {p.name for p in layout.parameters}
     return found | {
         "time step": model.dt,

@@ -30,6 +30,7 @@ class DailyHbv(ProcessModel):
     derived: ClassVar = {"BFI": ("gwflow", "streamflow")}
     derived_units: ClassVar = {"BFI": "%"}
     router_class: ClassVar = GammaUnitHydrograph
+    adjustable: ClassVar = ("recharge", "AET_hydro", "percolation", "gwflow")
 
     def derive(self, name: str, series: Mapping[str, Tensor]) -> Tensor:
         """Return the baseflow index BFI [B] in percent of the routed streamflow."""

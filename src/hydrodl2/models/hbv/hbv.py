@@ -36,9 +36,10 @@ class Hbv(DailyHbv):
         """One day; see the class for the declaration."""
         cover = snow(s.SNOWPACK, s.MELTWATER, x.prcp, x.tmean, p.parTT, p, dt)
         infiltration = cover.rain + cover.released
-        recharge = infiltration * soil_wetness(s.SM, p.parFC, p.parBETA)
-        ground = soil(s.SM, infiltration - recharge, x.pet, p, self.nearzero, dt)
-        upper = percolating_upper_zone(s.SUZ, recharge + ground.excess, p, dt)
-        lower = lower_zone(s.SLZ + upper.percolation * dt, p, dt)
+        learned = self.learned(s, x, p)
+        recharge = learned("recharge", infiltration * soil_wetness(s.SM, p.parFC, p.parBETA), infiltration)
+        ground = soil(s.SM, infiltration - recharge, x.pet, p, self.nearzero, dt, learned)
+        upper = percolating_upper_zone(s.SUZ, recharge + ground.excess, p, dt, learned)
+        lower = lower_zone(s.SLZ + upper.percolation * dt, p, dt, learned)
         fluxes = daily_fluxes(x, cover, recharge, ground, upper, lower) | {"floor": ground.floor}
         return daily_stores(cover, ground.moisture, upper, lower), fluxes

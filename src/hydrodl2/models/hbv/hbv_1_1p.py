@@ -40,11 +40,12 @@ class Hbv_1_1p(DailyHbv):
         """One day; see the class for the declaration."""
         cover = snow(s.SNOWPACK, s.MELTWATER, x.prcp, x.tmean, p.parTT, p, dt)
         infiltration = cover.rain + cover.released
-        recharge = infiltration * soil_wetness(s.SM, p.parFC, p.parBETA)
-        ground = soil(s.SM, infiltration - recharge, x.pet, p, self.nearzero, dt)
+        learned = self.learned(s, x, p)
+        recharge = learned("recharge", infiltration * soil_wetness(s.SM, p.parFC, p.parBETA), infiltration)
+        ground = soil(s.SM, infiltration - recharge, x.pet, p, self.nearzero, dt, learned)
         risen = capillary_rise(ground.moisture, s.SLZ, p, self.nearzero, dt)
-        upper = percolating_upper_zone(s.SUZ, recharge + ground.excess, p, dt)
-        lower = lower_zone(risen.lower + upper.percolation * dt, p, dt)
+        upper = percolating_upper_zone(s.SUZ, recharge + ground.excess, p, dt, learned)
+        lower = lower_zone(risen.lower + upper.percolation * dt, p, dt, learned)
         fluxes = daily_fluxes(x, cover, recharge, ground, upper, lower)
         fluxes |= {"capillary": risen.rise, "floor": ground.floor + risen.floor}
         return daily_stores(cover, risen.moisture, upper, lower), fluxes

@@ -88,16 +88,19 @@ class HbvAdj(DailyHbv):
         refreezing = threshold.smaller(threshold.positive(-p.parCFR * potential), meltwater)
         released = threshold.limited(snow_outflow(snowpack, meltwater, p.parCWH, threshold.positive), meltwater)
 
+        learned = self.learned(s, x, p)
         infiltration = rain + released
-        recharge = infiltration * soil_wetness(soil, p.parFC, p.parBETA, threshold.at_most_one)
+        wetness = soil_wetness(soil, p.parFC, p.parBETA, threshold.at_most_one)
+        recharge = learned("recharge", infiltration * wetness, infiltration)
         excess = threshold.positive(soil - p.parFC)
         factor = evaporation_factor(soil, p.parFC, p.parLP, p.parBETAET, threshold.at_most_one)
         evapotranspiration = threshold.smaller(soil, x.pet * factor)
+        evapotranspiration = learned("AET_hydro", evapotranspiration, threshold.smaller(soil, x.pet))
 
-        percolation = threshold.smaller(upper, p.parPERC)
+        percolation = learned("percolation", threshold.smaller(upper, p.parPERC), upper)
         surface = threshold.limited(p.parK0 * threshold.positive(upper - p.parUZL), upper)
         interflow = p.parK1 * upper
-        baseflow = p.parK2 * lower
+        baseflow = learned("gwflow", p.parK2 * lower, lower)
 
         rates = {
             "SNOWPACK": snow + refreezing - melt,

@@ -1,6 +1,7 @@
 """The storages of HBV models, each advanced by one step.
 
-Units and sources are those of `processes`. ``p`` has the parameters by their published names.
+Units and sources are those of `processes`. ``p`` has the parameters by their published names. ``learned`` is what a
+step asks for the fluxes that a network may change.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dmg.engine.declare import Values
+from dmg.engine.learned_flux import Learned, as_it_is
 from hydrodl2.models.hbv.processes import (
     evaporation_factor,
     melt_and_refreeze,
@@ -47,13 +49,22 @@ class Soil(NamedTuple):
     floor: Tensor
 
 
-def soil(moisture: Tensor, gain: Tensor, pet: Tensor, p: Values, nearzero: float, dt: float) -> Soil:
+def soil(
+    moisture: Tensor,
+    gain: Tensor,
+    pet: Tensor,
+    p: Values,
+    nearzero: float,
+    dt: float,
+    learned: Learned = as_it_is,
+) -> Soil:
     """Wet the soil, let it flow over above field capacity, and dry it; it never falls below ``nearzero``."""
     moisture = moisture + gain * dt
     excess = torch.relu(moisture - p.parFC)
     moisture = moisture - excess
     factor = evaporation_factor(moisture, p.parFC, p.parLP, p.parBETAET)
     evaporated = torch.minimum(moisture, pet * factor * dt)
+    evaporated = learned("AET_hydro", evaporated, torch.minimum(moisture, pet * dt))
     dried = moisture - evaporated
     moisture = torch.clamp(dried, min=nearzero)
     return Soil(moisture, excess / dt, evaporated / dt, factor, (moisture - dried) / dt)
@@ -89,11 +100,13 @@ class UpperZone(NamedTuple):
     interflow: Tensor
 
 
-def percolating_upper_zone(storage: Tensor, inflow: Tensor, p: Values, dt: float) -> UpperZone:
+def percolating_upper_zone(
+    storage: Tensor, inflow: Tensor, p: Values, dt: float, learned: Learned = as_it_is
+) -> UpperZone:
     """Fill the upper zone, let it percolate, and drain it."""
     storage = storage + inflow * dt
     # In mm, as what is emptied elsewhere here: a rate times its step would not empty a storage to the last bit.
-    percolated = torch.minimum(storage, p.parPERC * dt)
+    percolated = learned("percolation", torch.minimum(storage, p.parPERC * dt), storage)
     storage, surface, interflow = upper_zone(storage - percolated, p.parK0, p.parK1, p.parUZL, dt)
     return UpperZone(storage, percolated / dt, surface, interflow)
 
@@ -105,9 +118,9 @@ class LowerZone(NamedTuple):
     baseflow: Tensor
 
 
-def lower_zone(storage: Tensor, p: Values, dt: float) -> LowerZone:
+def lower_zone(storage: Tensor, p: Values, dt: float, learned: Learned = as_it_is) -> LowerZone:
     """Drain the lower zone."""
-    baseflow = p.parK2 * storage
+    baseflow = learned("gwflow", p.parK2 * storage, storage / dt)
     return LowerZone(storage - baseflow * dt, baseflow)
 
 
