@@ -145,6 +145,14 @@ def test_networks_are_searched_trained_and_drawn_and_nothing_is_done_twice(tmp_p
     assert (tmp_path / "runs/figures/learning_curves.png").is_file()
 
 
+def test_network_inside_the_step_met_its_target_and_stands_in_the_documentation():
+    coupling = benchmark("coupling")
+    result = json.loads(coupling.RESULTS.read_text(encoding="utf-8"))
+    assert all(result[name]["times_both"] <= coupling.AT_MOST for name in coupling.ACTIVATIONS)
+    assert all(result[name]["gradient_difference"] < 1e-12 for name in coupling.ACTIVATIONS)
+    assert benchmark("page").shown("coupling") == coupling.table(result)
+
+
 def test_implicit_model_met_its_target_and_stands_in_the_documentation():
     implicit = benchmark("implicit")
     result = json.loads(implicit.RESULTS.read_text(encoding="utf-8"))
