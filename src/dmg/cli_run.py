@@ -200,6 +200,7 @@ def execute(config: Config) -> None:
 
     from dmg.core.utils import import_trainer, print_config, set_randomseed
     from dmg.core.utils.freed_memory import freed_memory_kept
+    from dmg.core.utils.lock import alone_in
 
     level = logging.ERROR if not first else logging.INFO if config.verbose else logging.WARNING
     logging.basicConfig(format="%(levelname)s: %(message)s", level=level)
@@ -209,8 +210,9 @@ def execute(config: Config) -> None:
     # Gradients that fade through a long warm-up become denormal numbers, on which processors are slow. Said before the
     # first work, because threads that exist already would not follow.
     torch.set_flush_denormal(True)
+    written = config.sim_dir if config.mode == "sim" else config.output_dir
     try:
-        with freed_memory_kept():
+        with freed_memory_kept(), alone_in(str(written)) if first else nullcontext():
             if config.do_tune:
                 _tune(config)
             elif config.multimodel.members:
@@ -220,7 +222,7 @@ def execute(config: Config) -> None:
     finally:
         torch.set_flush_denormal(False)
     if first:
-        print(f"results: {config.sim_dir if config.mode == 'sim' else config.output_dir}")
+        print(f"results: {written}")
 
 
 def _tune(config: Config) -> None:
