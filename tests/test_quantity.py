@@ -27,6 +27,7 @@ DEPTHS = {"mm/d", "mm/h", "kg m-2 s-1"}
         ("m**3/s", "m3 s-1"),
         ("cumecs", "m3 s-1"),
         ("W/m2", "W m-2"),
+        ("s/m^(1/3)", "s m-1/3"),
         ("C", "degC"),
         ("°C", "degC"),
         ("degrees_celsius", "degC"),

@@ -40,6 +40,9 @@ def test_sums_and_sets_are_those_of_walking_down(downstream, seed):
     area = rng.uniform(1.0, 2.0, len(downstream))
     sets = [upstream_by_walking(downstream, i) for i in range(len(downstream))]
     np.testing.assert_allclose(network.accumulate(area), [sum(area[list(s)]) for s in sets], rtol=1e-12)
+    place, size = network.nested
+    order = np.argsort(place)
+    assert all(set(order[place[i] : place[i] + size[i]]) == s for i, s in enumerate(sets))
     chosen = rng.choice(len(downstream), size=min(2, len(downstream)), replace=False)
     assert set(network.upstream_of(chosen)) == set().union(*(sets[i] for i in chosen))
 

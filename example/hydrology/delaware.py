@@ -112,7 +112,7 @@ def configuration(data: Path, folder: Path, routing: dict[str, Any] | None = Non
 def unrouted(trainer: MsTrainer, upstream: Catchments) -> np.ndarray:
     """Return the flow at gauges [T, G] if the runoff of the trained model came there on its day."""
     runoff = trainer.model(upstream.units, eval=True, outputs=["streamflow"])["Hbv_2"]["streamflow"][..., 0]
-    return (runoff @ River.read(upstream.inputs()).shares.T).numpy()
+    return River.read(upstream.inputs()).total(runoff).numpy()
 
 
 def draw_map(trainer: MsTrainer, upstream: Catchments, places: xr.Dataset, path: Path) -> None:

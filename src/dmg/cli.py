@@ -18,6 +18,7 @@ SUBCOMMANDS = {
     "engine": "dmg.cli_engine:main",
     "models": "dmg.cli_models:main",
     "report": "dmg.cli_report:main",
+    "route": "dmg.cli_route:main",
     "run": "dmg.cli_run:main",
 }
 

@@ -39,6 +39,7 @@ sub-commands (each has its own --help):
   dmg config docs                every key, its type, default and meaning
   dmg budget RUN                 what entered, left and stayed in the stores of a trained run
   dmg report RUN                 write report.html of a run anew
+  dmg route RUN [overrides]      route a stored simulation of units through their river
   dmg data …                     write and inspect data sets
   dmg engine MODEL               what the fused engine makes of a process model
 """
@@ -151,11 +152,17 @@ def compose_words(words: argparse.Namespace) -> DictConfig:
         trained = trained_run(words.overrides)
     if trained is None:
         return compose(words.config_name or "default", words.config_path, words.overrides)
+    return compose_again(trained, words.overrides)
+
+
+def compose_again(path: Path, overrides: Sequence[str]) -> DictConfig:
+    """Return the tree in a file of a run, wherever it lies now, with overrides."""
+    from dmg.conf.compose import compose
     from dmg.trainers.run_directory import elsewhere
 
-    print(f"settings of {trained}", file=sys.stderr)
+    print(f"settings of {path}", file=sys.stderr)
     moved = [f"{key}={'null' if value is None else str(value).lower()}" for key, value in elsewhere().items()]
-    return compose(str(trained), None, [*moved, *words.overrides])
+    return compose(str(path), None, [*moved, *overrides])
 
 
 def trained_run(overrides: Sequence[str]) -> Path | None:

@@ -90,7 +90,7 @@ class Config(Section):
     )
     plot_dir: str | None = Field(None, description="Plots; output_dir/plots.")
     sim_dir: str | None = Field(
-        None, description="Where mode sim writes simulation.nc or simulation.zarr; output_dir/sim."
+        None, description="Where mode sim writes simulation.nc or simulation.zarr, and gauges.nc; output_dir/sim."
     )
     log_dir: str | None = Field(None, description="Logs; output_dir/logs.")
     load_state_path: str | None = Field(None, description="State file to start a test or simulation from.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,18 @@ class Router(nn.Module, ABC):
             Routed series, shaped like ``series``.
         """
         return convolve(extend(series, history, kernel.shape[0] - 1), kernel)
+
+    def settled(self, row: Tensor, downstream: Any) -> Tensor:
+        """Return what a run remembers before which one flow [1, B] has lasted for long: [L-1, B].
+
+        Parameters
+        ----------
+        row
+            The flow.
+        downstream
+            Where the sites flow to, for a router that moves water between them.
+        """
+        return row.expand(self.length - 1, -1)
 
     def content(self, history: Tensor, kernel: Tensor) -> Tensor:
         """Return what of the last unrouted rows [<= L-1, B] has not left yet, [B], as a rate times a step."""

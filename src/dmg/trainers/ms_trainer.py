@@ -11,8 +11,6 @@ class MsTrainer(Trainer):
     """Trains and evaluates at gauges, and simulates units, as many as there are.
 
     Datasets come from `MsHydroLoader`: in training and evaluation their sites are gauges, and the runoff of the units
-    above them is gathered, routed and compared there. A simulation is one of units and streams through memory, whatever
-    ``sim.max_memory`` is (4 GB if it is not set); see `Trainer.inference`.
+    above them is gathered, routed and compared there. A simulation is one of units, and of the river between them where
+    ``observations.topology_path`` is set; it streams through memory unless ``sim.max_memory`` is null.
     """
-
-    max_memory = 4.0

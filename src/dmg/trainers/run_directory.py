@@ -46,6 +46,7 @@ class RunDirectory:
         self.simulation = self.root / "simulation.nc"
         self.sim_simulation = Path(sim_dir or self.root / "sim") / "simulation.nc"
         self.sim_stream = self.sim_simulation.with_suffix(".zarr")
+        self.sim_gauges = self.sim_simulation.with_name("gauges.nc")
         self.states = self.root / "model_states.safetensors"
         self.sites = self.root / "sites.nc"
         self.report = self.root / "report.html"

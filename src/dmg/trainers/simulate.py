@@ -250,15 +250,12 @@ def to_dataset(simulation: Simulation, observed: dict[str, np.ndarray] | None = 
     import xarray as xr
 
     from dmg.core.data.quantity import unit_text
-    from dmg.core.data.vocabulary import cf_standard_name
 
     variables: dict[str, Any] = {}
     for name, values in simulation.series.items():
         dims = ("time", "site") if values.ndim == 2 else ("site",)
-        attributes = {"units": unit_text(simulation.units[name])}
-        attributes["long_name"] = simulation.descriptions.get(name, name.replace("_", " "))
-        if known := cf_standard_name(simulation.outputs.get(name, name), simulation.units[name]):
-            attributes["standard_name"] = known
+        description = simulation.descriptions.get(name, name.replace("_", " "))
+        attributes = cf_attributes(simulation.outputs.get(name, name), simulation.units[name], description)
         variables[name] = (dims, values.astype(np.float32), attributes)
     for name, values in (observed or {}).items():
         attributes = {"units": unit_text(simulation.units[name]), "long_name": f"observed {name}"}
@@ -268,6 +265,16 @@ def to_dataset(simulation: Simulation, observed: dict[str, np.ndarray] | None = 
         coords={"time": simulation.times, "site": np.array(simulation.sites, dtype=object)},
         attrs={"title": "simulation of a differentiable model", "static_parameters": simulation.static},
     )
+
+
+def cf_attributes(name: str, unit: str, description: str) -> dict[str, str]:
+    """Return the CF attributes of an output."""
+    from dmg.core.data.quantity import unit_text
+    from dmg.core.data.vocabulary import cf_standard_name
+
+    found = {"units": unit_text(unit), "long_name": description}
+    known = cf_standard_name(name, unit)
+    return found | ({"standard_name": known} if known else {})
 
 
 def write_simulation(dataset: xr.Dataset, path: Path) -> None:

@@ -22,6 +22,9 @@ READING = 0.25
 SLACK = 1.5
 """What operations take for themselves, and results on their way to the store, beside the tensors that are counted."""
 
+CHUNK_VALUES = 2**18
+"""Values of a series that lie together in the store; a pass over time that reads all sites wants few steps of each."""
+
 FEW_SITES, FEW_STEPS = 256, 32
 """A chunk is cut in time only so far as it then has so many sites, and never into fewer steps."""
 
@@ -50,6 +53,12 @@ class SimulationPlan:
     def site_chunks(self) -> int:
         """Number of chunks of sites."""
         return -(-self.n_sites // self.sites)
+
+    @property
+    def together(self) -> tuple[int, int]:
+        """Steps and sites that lie together in the store: a chunk of time in equal parts."""
+        parts = -(-self.steps // max(FEW_STEPS, CHUNK_VALUES // self.sites))
+        return -(-self.steps // parts), self.sites
 
     def columns(self, number: int) -> slice:
         """Return the sites of a chunk."""

@@ -95,7 +95,7 @@ class SimulationStore:
             group.create_array(
                 name,
                 shape=(plan.n_times, plan.n_sites),
-                chunks=(plan.steps, plan.sites),
+                chunks=plan.together,
                 dtype="float32",
                 fill_value=np.nan,
                 attributes={"_ARRAY_DIMENSIONS": ["time", "site"], **attributes},
@@ -112,6 +112,21 @@ class SimulationStore:
             if name in series:
                 array[window, columns] = series[name].astype(np.float32, copy=False)
 
+    def write_static(self, name: str, values: np.ndarray, attributes: Mapping[str, Any]) -> None:
+        """Write values [N] of all sites."""
+        import zarr
+
+        group = zarr.open_group(self.store, mode="r+", zarr_format=2, use_consolidated=False)
+        array = group.create_array(
+            name,
+            shape=values.shape,
+            dtype="float32",
+            fill_value=np.nan,
+            attributes={"_ARRAY_DIMENSIONS": ["site"], **attributes},
+            overwrite=True,
+        )
+        array[:] = values
+
     def state(self, number: int) -> FullState | None:
         """Return the state after the last chunk of time of a chunk of sites; None before the first."""
         path = self._state_path(number)
@@ -125,6 +140,8 @@ class SimulationStore:
         """Put the complete store into its place, and return it."""
         import zarr
 
+        for left in self.store.rglob("*.partial"):  # of a chunk that was being written when the process was killed
+            left.unlink()
         zarr.consolidate_metadata(self.store, zarr_format=2)
         if self.path.exists():
             shutil.rmtree(self.path)

@@ -15,7 +15,7 @@ from dmg.models.fingerprint import weights_digest
 from dmg.models.full_state import FullState
 from dmg.trainers.progress import progress
 from dmg.trainers.simulate import Simulation, simulate_sites, to_dataset
-from dmg.trainers.simulation_plan import PROBE_STEPS, READING, SLACK, SimulationPlan, measure, room
+from dmg.trainers.simulation_plan import PROBE_STEPS, SLACK, SimulationPlan, measure
 from dmg.trainers.simulation_store import SimulationStore
 
 if TYPE_CHECKING:
@@ -74,13 +74,22 @@ class Stream:
             "start": None if self.start is None else str(self.start.time),
         }
 
-    def prepare(self, store: SimulationStore, max_memory: float, overwrite: bool) -> SimulationPlan:
+    def prepare(self, store: SimulationStore, memory: float, overwrite: bool) -> SimulationPlan:
         """Return the plan of an interrupted simulation, or measure a few sites and begin a new one.
+
+        Parameters
+        ----------
+        store
+            Where results go.
+        memory
+            Bytes for the tensors of a chunk.
+        overwrite
+            Remove unfinished results of another simulation.
 
         Raises
         ------
         ConfigError
-            If an output that was asked for is not a series, or the memory is too little.
+            If an output that was asked for is not a series.
         """
         about = self.about()
         plan = store.resume(about, overwrite)
@@ -97,7 +106,6 @@ class Stream:
             )
         lead = 0 if self.start is not None else self.warmup
         each = SLACK * peak / (steps + lead)
-        memory = (1 - READING) * room(max_memory)
         plan = SimulationPlan.within(
             memory, each, self.dataset.n_sites, self.n_times, lead, _together(self.dataset, self.n_times)
         )

@@ -26,6 +26,7 @@ from dmg.trainers.budget import site_budgets
 from dmg.trainers.optimizer import make_optimizer, make_scheduler
 from dmg.trainers.plots import draw_evaluation, draw_loss, print_scores
 from dmg.trainers.report import write_report
+from dmg.trainers.river_pass import RiverPass, gathering, runoff_of, with_parameters
 from dmg.trainers.run_directory import RunDirectory
 from dmg.trainers.simulate import Simulation, simulate_sites, to_dataset, write_simulation
 from dmg.trainers.site_table import site_table, write_site_table
@@ -287,8 +288,9 @@ class Trainer(BaseTrainer):
         -------
         dict
             Name to series [T, N, 1] (or [N] for what has no time), as ``simulation.nc`` has them: the targets and
-            ``model.outputs``, or everything if that is empty. Where the simulation streams (``sim.max_memory``) they
-            are variables [T, N] of ``simulation.zarr``, read when they are asked for.
+            ``model.outputs``, or everything if that is empty; of units of a river also ``discharge`` and the learned
+            parameters of the routing. Where the simulation streams (``sim.max_memory``) they are variables [T, N] of
+            ``simulation.zarr``, read when they are asked for.
         """
         if self.config.streams:
             return stream_simulation(self)
@@ -298,18 +300,29 @@ class Trainer(BaseTrainer):
         self.begin(data={"sim": data.fingerprint()})
         batch_size = (config.sim.batch_size if config.sim else None) or config.test.batch_size
         start = self.initial_state()
+        river = RiverPass.of(config, self.model, data)
         self.simulation = self._simulate(data, batch_size, config.model.static, self.sim_outputs, start)
+        if gathers := gathering(config, self.model):
+            self.simulation = with_parameters(self.simulation, *gathers)
+        if river:
+            self.simulation = river.add(self.simulation, start)
         if self.run_dir:
             write_simulation(to_dataset(self.simulation), self.run_dir.sim_simulation)
+            if river:
+                write_simulation(river.gauges_of(self.simulation), self.run_dir.sim_gauges)
             self._save_state()
             self.run_dir.note(**timings("simulate", stopwatch.read()))
         return {k: v[..., None] if v.ndim == 2 else v for k, v in self.simulation.series.items()}
 
     @property
     def sim_outputs(self) -> list[str] | None:
-        """Names of what a simulation returns, beside the targets what is named; None, if nothing is, for everything."""
-        named = self.config.model.outputs
-        return list(dict.fromkeys([*self.config.train.target, *named])) if named else None
+        """Names of what a simulation returns, beside the targets what is named; None, if nothing is, for everything.
+
+        What flows into a river is there in any case.
+        """
+        named, gathers = self.config.model.outputs, gathering(self.config, self.model)
+        runoff = [runoff_of(gathers[1])] if gathers and self.config.observations.topology_path else []
+        return list(dict.fromkeys([*self.config.train.target, *named, *runoff])) if named else None
 
     def given_dataset(self, kind: str) -> Batch | None:
         """Return the dataset ``train``, ``eval`` or ``sim`` that the trainer was given; None if it reads its own."""

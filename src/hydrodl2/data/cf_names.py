@@ -18,6 +18,7 @@ vocabularies.register("cf")(
         cf_names={
             "streamflow": _RIVER,
             "streamflow_obs": _RIVER,
+            "discharge": _RIVER,
             "prcp": (("lwe_precipitation_rate", "m s-1"), ("precipitation_flux", "kg m-2 s-1")),
             "tmean": _AIR,
             "tmin": _AIR,

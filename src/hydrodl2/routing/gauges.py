@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from dmg.errors import StepError
-from hydrodl2.routing.river import River
 
 
 @dataclass(frozen=True)
@@ -23,18 +22,10 @@ class Gauges:
         1 where a unit (column) drains to a gauge (row), else 0: [G, U].
     areas
         Area of each unit, or its share of the gauge's area: [U].
-    river
-        The river between the units, where it is known.
     """
 
     topology: Tensor
     areas: Tensor
-    river: River | None = None
-
-    @classmethod
-    def on(cls, river: River) -> Gauges:
-        """Return the gauges of a river: what is summed over a catchment is the mean by area."""
-        return cls(river.shares, torch.ones_like(river.areas), river)
 
     @classmethod
     def read(cls, x_dict: Mapping[str, Any], sites: int, *, by_unit: bool = False) -> Gauges | None:

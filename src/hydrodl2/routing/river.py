@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dmg.core.utils.river_network import RiverNetwork
 from dmg.errors import StepError
+from hydrodl2.routing.muskingum_cunge import MuskingumCunge
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,41 @@ class River:
         reaches = (x_dict.get("reach_length"), x_dict.get("reach_slope"))
         return cls(network, x_dict["outlets"], x_dict["areas"], *reaches)
 
-    @property
+    @cached_property
     def gauge_areas(self) -> Tensor:
-        """Area that drains to each gauge, km² [G]."""
-        total = self.network.accumulate(self.areas.detach().cpu().numpy())
-        return self.areas.new_tensor(total)[self.outlets]
+        """Area that drains to each gauge, km² [G], float64."""
+        return self._sums(self.areas)
 
-    @property
-    def shares(self) -> Tensor:
-        """Share of each unit in the area of each gauge [G, U]; the rows sum to one."""
-        inside = self.areas.new_tensor(self.network.draining_to(self.outlets.cpu().numpy()))
-        weights = inside * self.areas
-        return weights / weights.sum(1, keepdim=True)
+    @cached_property
+    def reaches(self) -> MuskingumCunge:
+        """The reaches, which are routed hour by hour and with coefficients at or above zero.
+
+        Raises
+        ------
+        StepError
+            If their length and slope are not known.
+        """
+        if self.length is None or self.slope is None:
+            raise StepError(
+                "Muskingum-Cunge needs length and slope of the reach of every unit",
+                hint="name the attributes in observations.reach_length_name and reach_slope_name",
+            )
+        length, slope = self.length.cpu().numpy(), self.slope.cpu().numpy()
+        return MuskingumCunge(self.network, length, slope, substeps=24, nonnegative=True).to(self.areas.device)
+
+    def total(self, values: Tensor) -> Tensor:
+        """Return the means by area over the units above each gauge: [..., U] to [..., G]."""
+        return (self._sums(values * self.areas.to(values)) / self.gauge_areas).to(values)
+
+    def _sums(self, values: Tensor) -> Tensor:
+        """Return the sums over the units above each gauge, in float64: differences of one running sum."""
+        order, begin, end = self._catchments
+        running = torch.nn.functional.pad(values[..., order].double().cumsum(-1), (1, 0))
+        return running[..., end] - running[..., begin]
+
+    @cached_property
+    def _catchments(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Units in an order in which those of a catchment follow each other; begin and end of that of each gauge."""
+        place, size = (torch.from_numpy(found).to(self.areas.device) for found in self.network.nested)
+        begin = place[self.outlets]
+        return torch.argsort(place), begin, begin + size[self.outlets]

@@ -11,7 +11,6 @@ from torch import Tensor
 from dmg.engine import Router
 from dmg.errors import StepError
 from dmg.registry import routers
-from hydrodl2.routing.muskingum_cunge import MuskingumCunge
 from hydrodl2.routing.muskingum_cunge_reach import MuskingumCungeReach
 from hydrodl2.routing.river import River
 
@@ -27,7 +26,7 @@ class RiverRouter(Router):
     slope are known. All coefficients are kept at or above zero. Without a river (units alone, whatever they drain to)
     nothing is routed.
 
-    See `MuskingumCunge` for the method.
+    See `hydrodl2.routing.MuskingumCunge` for the method.
     """
 
     routing_parameters = MuskingumCungeReach.parameter_table
@@ -37,6 +36,10 @@ class RiverRouter(Router):
     def kernel(self, parameters: Mapping[str, Tensor], length: int) -> Tensor:
         """Refuse: the response of a reach depends on its discharge."""
         raise StepError("Muskingum-Cunge has no unit response: it depends on the discharge")
+
+    def settled(self, row: Tensor, river: River) -> Tensor:
+        """Return the discharge [1, U] of a river into which the runoff of one step [1, U] has long been flowing."""
+        return river.reaches.hot_start(_inflow(row, river)[0])[None]
 
     def through(
         self, runoff: Tensor, parameters: Mapping[str, Tensor], river: River, before: Tensor | None
@@ -66,15 +69,12 @@ class RiverRouter(Router):
         StepError
             If length and slope of the reaches are not known.
         """
-        if river.length is None or river.slope is None:
-            raise StepError(
-                "Muskingum-Cunge needs length and slope of the reach of every unit",
-                hint="name the attributes in observations.reach_length_name and reach_slope_name",
-            )
-        reaches = MuskingumCunge(
-            river.network, river.length.cpu().numpy(), river.slope.cpu().numpy(), substeps=24, nonnegative=True
-        ).to(runoff.device)
         start = runoff.new_zeros(runoff.shape[1]) if before is None else before[-1]
-        discharge, state = reaches(runoff * river.areas.to(runoff) / MM_KM2_PER_DAY, parameters, start)
-        depth = MM_KM2_PER_DAY / river.gauge_areas.to(runoff)
+        discharge, state = river.reaches(_inflow(runoff, river), parameters, start)
+        depth = (MM_KM2_PER_DAY / river.gauge_areas).to(runoff)
         return torch.index_select(discharge, 1, river.outlets) * depth, state[None]
+
+
+def _inflow(runoff: Tensor, river: River) -> Tensor:
+    """Return runoff, mm d-1, as lateral inflow of the reaches, m3 s-1."""
+    return runoff * (river.areas / MM_KM2_PER_DAY).to(runoff)

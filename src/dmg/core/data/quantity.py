@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,8 @@ def _registry() -> pint.UnitRegistry:
 def parse_unit(text: str) -> pint.Unit:
     """Return the unit that a text means.
 
-    Reads CF (``mm d-1``), algebraic (``mm/day``, ``ft^3/s``) and everyday (``cfs``, ``C``, ``gC``) spellings.
+    Reads CF (``mm d-1``), algebraic (``mm/day``, ``ft^3/s``) and everyday (``cfs``, ``C``, ``gC``) spellings, and roots
+    in a denominator (``s m-1/3``).
 
     Raises
     ------
@@ -74,6 +76,7 @@ def parse_unit(text: str) -> pint.Unit:
     expression = plain.translate(_SUPERSCRIPTS).replace("·", " ").replace("^", "**").replace("°C", "degC")
     # Grams of carbon: the element says what is weighed, and pint would read a coulomb.
     expression = re.sub(r"\b([kmuµ]?g)\s*C\b", r"\1", expression)
+    expression = re.sub(r"(?<=[A-Za-zµμ])\s*(-\d/\d)\b", r"**(\1)", expression)
     expression = re.sub(r"(?<=[A-Za-zµμ])\s*(-?\d)", r"**\1", expression)
     expression = re.sub(r"\s*([*/()]+)\s*", r"\1", expression.strip())
     expression = re.sub(r"\s+", "*", expression)
@@ -93,7 +96,8 @@ def unit_text(text: str) -> str:
     for name, power in sorted(parse_unit(text)._units.items(), key=lambda item: (item[1] < 0, 0)):
         symbol = _registry().get_symbol(name)
         symbol = special.get(symbol, symbol.replace("µ", "u"))
-        parts.append(symbol if power == 1 else f"{symbol}{power:g}")
+        number = Fraction(power).limit_denominator(9) if power < 0 else f"{power:g}"
+        parts.append(symbol if power == 1 else f"{symbol}{number}")
     return " ".join(parts) or "1"
 
 

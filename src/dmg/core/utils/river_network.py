@@ -103,6 +103,17 @@ class RiverNetwork:
         """Reaches by level; those of a level do not depend on each other."""
         return np.split(self.order, np.cumsum(np.bincount(self.level))[:-1]) if len(self) else []
 
+    @cached_property
+    def nested(self) -> tuple[Indices, Indices]:
+        """Place of every reach in an order in which all that is upstream of one follows it, and its number with it."""
+        size = self.accumulate(np.ones(len(self)))
+        order = np.argsort(self.downstream, kind="stable")  # reaches that drain to the same one stand together
+        before, group = np.cumsum(size[order]) - size[order], self.downstream[order]
+        beside = np.empty(len(self))
+        beside[order] = before - before[np.searchsorted(group, group)]
+        place = self.to_outlet(beside + (self.downstream >= 0))
+        return place.astype(np.int64), size.astype(np.int64)
+
     def accumulate(self, values: ArrayLike) -> NDArray[np.float64]:
         """Return the sum of a quantity [N] over every reach and all that is upstream of it."""
         total = np.array(values, dtype=np.float64)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dmg.engine import Attribute, Ledger, ParameterLayout, RawParameters
 from dmg.engine.declare import Values
-from dmg.engine.router import extend
+from dmg.engine.router import latest
 from dmg.errors import StepError
 from dmg.registry import process_models
 from hydrodl2.models.hbv.declarations import (
@@ -77,8 +77,8 @@ class Hbv_2(UnitCatchmentModel, DailyHbv):
         """Names that a run returns if it is not asked for others."""
         return super().usual_outputs if self.full_output and not self.gage_agg else ["streamflow", "AET_hydro"]
 
-    def read_downstream(self, x_dict: Mapping[str, Any]) -> Gauges | None:
-        """Return the gauges, if there is a river (``downstream``, ``outlets``) or ``gage_agg`` asks for them.
+    def read_downstream(self, x_dict: Mapping[str, Any]) -> Gauges | River | None:
+        """Return the river (``downstream``, ``outlets``) if there is one, or the gauges that ``gage_agg`` asks for.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class Hbv_2(UnitCatchmentModel, DailyHbv):
         """
         river = River.read(x_dict)
         if river is not None:
-            return Gauges.on(river)
+            return river
         if not self.gage_agg:
             return None
         gauges = Gauges.read(x_dict, x_dict["x_phy"].shape[1], by_unit=True)
@@ -105,31 +105,69 @@ class Hbv_2(UnitCatchmentModel, DailyHbv):
         layout: ParameterLayout,
         history: Mapping[str, Tensor],
         kernel_length: int | None = None,
-        downstream: Gauges | None = None,
+        downstream: Gauges | River | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Route the fluxes of units or, where gauges are given, their sums over the units of each gauge.
-
-        A router of rivers routes the runoff of the units instead, through the reaches between them.
-        """
+        """Route the fluxes of units or, where gauges are given, bring them there; see `gather`."""
         if downstream is None:
             return super().route(fluxes, parameters, layout, history, kernel_length)
-        series, memory = {name: downstream.total(values) for name, values in fluxes.items()}, {}
-        if self.router is None:
-            return series, memory
-        of_units = layout.scale_routing(parameters)
-        routed = [name for name in fluxes if name in self.routed]
-        if self.router.needs_network:
-            for name in routed:
-                series[name], memory[name] = self.router.through(
-                    fluxes[name], of_units, downstream.river, history.get(name)
+        return self.gather(fluxes, layout.scale_routing(parameters), history, downstream)
+
+    def gather(
+        self,
+        fluxes: Mapping[str, Tensor],
+        parameters: Mapping[str, Tensor],
+        history: Mapping[str, Tensor] | None,
+        downstream: Gauges | River,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Bring the fluxes of units to gauges: the means by area, through one unit hydrograph of mean parameters each.
+
+        A router of rivers routes the runoff of the units instead, through the reaches between them.
+
+        Parameters
+        ----------
+        fluxes
+            Name to series of units [T, U].
+        parameters
+            Those of the router, name to values [U] in their units.
+        history
+            Name to what the routing remembers; None where the first fluxes have lasted for long.
+        downstream
+            Where the units drain to.
+
+        Returns
+        -------
+        series
+            Name to series at gauges [T, G].
+        memory
+            Name to what the routing remembers after the last step.
+
+        Raises
+        ------
+        StepError
+            If the router needs a river and there is none.
+        """
+        router, memory = self.router, {}
+        routed = [name for name in fluxes if router is not None and name in self.routed]
+        if history is None:
+            history = {name: router.settled(fluxes[name][:1], downstream) for name in routed}
+        if router is not None and router.needs_network:
+            if not isinstance(downstream, River):
+                raise StepError(
+                    f"{type(router).__name__} routes through a river, and outlet_topo says none",
+                    hint="give downstream and outlets, or set model.phy.router=GammaUnitHydrograph",
                 )
+            series = {name: downstream.total(values) for name, values in fluxes.items() if name not in routed}
+            for name in routed:
+                series[name], memory[name] = router.through(fluxes[name], parameters, downstream, history.get(name))
             return series, memory
-        kernel = self.router.kernel({n: downstream.total(v) for n, v in of_units.items()}, self.router.length)
+        series = {name: downstream.total(values) for name, values in fluxes.items()}
+        if not routed:
+            return series, memory
+        kernel = router.kernel({n: downstream.total(values) for n, values in parameters.items()}, router.length)
         for name in routed:
             past = history.get(name)
-            before = None if past is None else downstream.total(past)
-            series[name] = self.router.route(series[name], kernel, before)
-            memory[name] = extend(fluxes[name], past, self.router.length - 1)[fluxes[name].shape[0] :]
+            series[name] = router.route(series[name], kernel, None if past is None else downstream.total(past))
+            memory[name] = latest(fluxes[name], past, router.length - 1)
         return series, memory
 
     def step(self, s: Values, x: Values, p: Values, dt: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
