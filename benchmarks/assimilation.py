@@ -3,7 +3,7 @@
     python benchmarks/assimilation.py RUN STORE       # writes benchmarks/results/assimilation.json
     python benchmarks/assimilation.py --docs          # puts its tables into docs/benchmarks.md
 
-RUN is a trained run (`python -m dmg --config-name camels_531_mingru …`), STORE its Zarr store. Every tenth basin, in
+RUN is a trained run (δHBV 1.1p of `dmg experiment=camels_531_hour …`), STORE its Zarr store. Every tenth basin, in
 years that took no part in training; forecasts see the weather that came. The twin knows the truth: the model's own
 flow, seen from stores that are all 30 % too large or too small, by site and store.
 """
