@@ -153,6 +153,26 @@ def test_hindcasts_gain_where_the_model_is_wrong():
     assert (found.cost <= found.cost_before).all()
 
 
+def test_a_model_says_what_is_observed_and_what_enters_it():
+    model, _, window, flow = case()
+    said = Controls(forcings=("prcp",))
+    left_out, named = (
+        assimilate(model, window, 1.1 * flow, 0.1, target=target, controls=controls, iterations=5)
+        for target, controls in ((None, None), ("streamflow", said))
+    )
+    torch.testing.assert_close(left_out.series, named.series, rtol=0, atol=0)
+    assert left_out.unknowns.keys() == named.unknowns.keys()
+
+
+def test_part_of_a_window_goes_on_from_a_state():
+    model, _, window, flow = case()
+    with torch.no_grad():
+        first, state = model.run_window(window.part(0, 10))
+        second, _ = model.run_window(window.part(10, start=state.process))
+    joined = torch.cat([first["streamflow"], second["streamflow"]])[..., 0]
+    torch.testing.assert_close(joined, flow, rtol=1e-12, atol=1e-12)
+
+
 def test_refusals_name_cause_and_remedy():
     model, data, window, flow = case()
     with pytest.raises(ConfigError, match=r"'SNOWPAK' is no store of the model\n  hint: did you mean 'SNOWPACK'"):

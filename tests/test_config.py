@@ -116,6 +116,22 @@ def test_every_problem_is_named_at_once():
     assert all(key in message for key in ("train.epochs", "train.lr", "model.rho"))
 
 
+def test_what_model_and_data_say_themselves_need_not_be_given():
+    whole = as_config(
+        small_config.hbv_config(
+            model__phy={"name": "Hbv", "forcings": small_config.FORCINGS}, observations={"data_path": "a/soils.nc"}
+        )
+    )
+    short = small_config.hbv_config(model__phy="Hbv", observations={"data_path": "a/soils.nc"})
+    assert as_config(short) == whole  # among them the warm-up that the process model reads from its own block
+    assert whole.model.phy.warmup == whole.model.warmup == 30
+    assert whole.observations.name == "soils"
+    assert (
+        as_config(small_config.hbv_config(observations={"name": "own", "data_path": "a/soils.nc"})).observations.name
+        == "own"
+    )
+
+
 def test_missing_key_says_how_to_give_it():
     config = base()
     del config["train"]["batch_size"]

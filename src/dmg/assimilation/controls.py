@@ -24,7 +24,8 @@ class Controls:
     states
         Stores to adjust at the start of the window; all if absent.
     forcings
-        Forcings to multiply, by exp(unknown): dry days stay dry.
+        Forcings to multiply, by exp(unknown): dry days stay dry. Those that the ledger of the model counts as sources
+        if absent.
     state_adjustment
         ``factor``: a store is multiplied by exp(unknown), an empty one stays empty. ``increment``: the unknown is
         added, down to an empty store.
@@ -39,7 +40,7 @@ class Controls:
     """
 
     states: tuple[str, ...] | None = None
-    forcings: tuple[str, ...] = ("prcp",)
+    forcings: tuple[str, ...] | None = None
     state_adjustment: str = "factor"
     state_error: float = 0.3
     forcing_error: float = 0.3
@@ -68,14 +69,16 @@ class Controls:
         """
         stores = window.start.stores
         names = tuple(stores) if self.states is None else self.states
+        sources = process.ledger.sources if process.ledger else ()
+        forcings = tuple(n for n in sources if n in process.variables) if self.forcings is None else self.forcings
         _check_names(names, tuple(stores), "store")
-        _check_names(self.forcings, tuple(process.variables), "forcing")
+        _check_names(forcings, tuple(process.variables), "forcing")
         found = {}
         for name in names:
             store = stores[name]
             found[f"x:{name}"] = torch.zeros_like(store if self.by_component else store[:, :1])
         steps, sites = window.forcing.shape[:2]
-        for name in self.forcings:
+        for name in forcings:
             found[f"f:{name}"] = window.forcing.new_zeros(-(-steps // self.piece), sites)
         if not found:
             raise ConfigError("there is nothing to adjust", hint="name states or forcings")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dmg.assimilation.controls import Controls
-from dmg.assimilation.variational import assimilate
+from dmg.assimilation.variational import assimilate, observable
 from dmg.core.utils.evaluating import evaluating
 from dmg.engine import ModelState, ProcessModel
 from dmg.errors import DataError
@@ -58,7 +58,7 @@ def hindcast(
     length: int = 60,
     leads: int = 10,
     static: str = "held",
-    target: str = "streamflow",
+    target: str | None = None,
     controls: Controls | None = None,
     batch: int = 20_000,
     **options: Any,
@@ -86,7 +86,7 @@ def hindcast(
     static
         ``held`` or ``last``; see `DplModel.run`.
     target
-        Output.
+        Output that was observed; the first flux that the model declares if absent.
     controls
         What may be adjusted.
     batch
@@ -99,6 +99,7 @@ def hindcast(
     DataError
         If a window does not lie within the record.
     """
+    target = observable(model.phy_model, target)
     with torch.no_grad(), evaluating(model):
         whole = model.window(data, static=static)
         steps, sites = whole.forcing.shape[:2]

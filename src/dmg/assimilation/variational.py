@@ -55,7 +55,7 @@ def assimilate(
     observed: Tensor,
     error: Tensor | float,
     *,
-    target: str = "streamflow",
+    target: str | None = None,
     controls: Controls | None = None,
     iterations: int = 40,
     rate: float = 0.2,
@@ -80,7 +80,7 @@ def assimilate(
     error
         Standard deviation of the observation errors, broadcast to [T, B].
     target
-        Output that was observed.
+        Output that was observed; the first flux that the model declares if absent.
     controls
         What may be adjusted.
     iterations
@@ -101,7 +101,8 @@ def assimilate(
         If the observations do not fit the window, or an error is not positive.
     """
     controls, process = controls or Controls(), model.phy_model
-    _check(process, window, observed, error)
+    target = observable(process, target)
+    _check(window, observed, error)
     if memory is not None:
         age = torch.arange(len(observed) - 1, -1, -1, dtype=observed.dtype, device=observed.device)
         error = error * (age / (2.0 * memory)).exp()[:, None]
@@ -145,9 +146,10 @@ def cost_by_site(
     window: Window,
     observed: Tensor,
     error: Tensor | float,
-    target: str = "streamflow",
+    target: str | None = None,
 ) -> Tensor:
     """Return minus the log of the posterior density [B], up to a constant: misfits and unknowns, both normal."""
+    target = observable(process, target)
     adjusted = controls.apply(unknowns, process, window)
     series, _ = process.run(
         adjusted.forcing,
@@ -162,17 +164,28 @@ def cost_by_site(
     return 0.5 * misfit.square().sum(0) + departure(unknowns)
 
 
-def _by_site(mask: Tensor, name: str, unknown: Tensor) -> Tensor:
-    """Return a mask [B] in a shape that broadcasts over an unknown; see `Controls.unknowns`."""
-    return mask.view(-1, *[1] * (unknown.ndim - 1)) if name.startswith("x:") else mask
+def observable(process: object, target: str | None) -> str:
+    """Return the name of the output that is observed: the first flux that the model declares if none is given.
 
-
-def _check(process: object, window: Window, observed: Tensor, error: Tensor | float) -> None:
+    Raises
+    ------
+    StepError
+        If the model keeps no state that could be adjusted.
+    """
     if not isinstance(process, ProcessModel):
         raise StepError(
             f"{type(process).__name__} keeps no state that could be adjusted",
             hint="derive it from dmg.engine.ProcessModel",
         )
+    return target or process.fluxes[0].name
+
+
+def _by_site(mask: Tensor, name: str, unknown: Tensor) -> Tensor:
+    """Return a mask [B] in a shape that broadcasts over an unknown; see `Controls.unknowns`."""
+    return mask.view(-1, *[1] * (unknown.ndim - 1)) if name.startswith("x:") else mask
+
+
+def _check(window: Window, observed: Tensor, error: Tensor | float) -> None:
     if window.downstream is not None:
         raise StepError(
             "sites joined by a river network are not independent of each other",

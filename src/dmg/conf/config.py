@@ -215,7 +215,7 @@ def as_config(config: dict[str, Any] | DictConfig | Config) -> Config:
         except OmegaConfBaseException as error:
             raise ConfigError(f"the configuration cannot be resolved: {error}") from error
     from dmg.conf.checks import check
-    from dmg.conf.plugins import under_class_names
+    from dmg.conf.plugins import under_class_names, with_own_forcings
     from dmg.core.utils.device import resolve_device
 
     try:
@@ -223,5 +223,5 @@ def as_config(config: dict[str, Any] | DictConfig | Config) -> Config:
     except ValidationError as error:
         raise explain(error, Config) from None
     check(checked)
-    checked = under_class_names(checked)
+    checked = with_own_forcings(under_class_names(checked))
     return checked.model_copy(update={"device": resolve_device(checked.device, checked.gpu_id)})

@@ -32,6 +32,8 @@ def hand_down(values: dict[str, Any]) -> dict[str, Any]:
         "engine": ("engine", values.get("engine") or "auto"),
     }
     for name, keys in HANDED_DOWN.items():
+        if isinstance(model.get(name), str):
+            model[name] = {"name": model[name]}  # a plug-in given by name alone
         if not isinstance(model.get(name), dict):
             continue
         block = _renamed(model[name], {"warm_up": "warmup"}) if name == "phy" else dict(model[name])

@@ -103,7 +103,9 @@ class Phy(OpenSection):
     comprout: bool = Field(False, description="Route every component before the mean instead of the mean.")
     nearzero: Annotated[float, Field(gt=0)] = Field(1e-5, description="Floor of stores that are divided by.")
     variables: Names = Field([], description="Order of the forcings in x_phy; empty for the model's own.")
-    forcings: Names = Field([], description="Forcings of the process model, matched by name.")
+    forcings: Names = Field(
+        [], description="Forcings of the process model, matched by name; empty for those that it declares."
+    )
     attributes: Names = Field([], description="Attributes of the process model, matched by name.")
     networks: dict[str, FluxNetwork] = Field(
         {}, description="Networks on fluxes inside the step, by flux, where the model offers that."

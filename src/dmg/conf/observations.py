@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import PurePath
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from dmg.conf.model import Names, Unit
 from dmg.conf.period import Date
@@ -36,7 +37,9 @@ class Observations(Section):
     """The data set: store, period, names, units."""
 
     name: str = Field(
-        "sample", description="Name of the data set; `sample` and `sample_hourly` are generated and need no file."
+        "sample",
+        description="Name of the data set; `sample` and `sample_hourly` are generated and need no file. That of "
+        "`data_path` if it is not given.",
     )
     data_path: str | None = Field(
         None,
@@ -111,3 +114,10 @@ class Observations(Section):
     sample: Sample | None = Field(
         None, description="Settings of the generator, where `name` is `sample` or `sample_hourly`."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_as_its_file(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("data_path") and not values.get("name"):
+            return {**values, "name": PurePath(values["data_path"]).stem}
+        return values

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from dmg.conf.derive import is_timeless
 from dmg.conf.observations import GEOGRAPHY
 from dmg.errors import UnknownNameError, did_you_mean
 from dmg.registry import Registry, loaders, losses, networks, process_models, routers, samplers, trainers
@@ -121,6 +122,20 @@ def under_class_names(config: Config) -> Config:
     if dynamic == phy.dynamic_params:
         return config
     model = config.model.model_copy(update={"phy": phy.model_copy(update={"dynamic_params": dynamic})})
+    return config.model_copy(update={"model": model})
+
+
+def with_own_forcings(config: Config) -> Config:
+    """Return the configuration with the forcings that the process models declare, where it lists none.
+
+    Data without a time axis name their own columns.
+    """
+    phy = config.model.phy
+    if phy is None or phy.forcings or is_timeless(config.data_loader):
+        return config
+    declared = dict.fromkeys(f.name for name in phy.name for f in forcings_of(process_models.get(name), phy))
+    own = list(phy.variables or declared)
+    model = config.model.model_copy(update={"phy": phy.model_copy(update={"forcings": own})})
     return config.model_copy(update={"model": model})
 
 

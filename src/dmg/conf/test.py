@@ -35,7 +35,7 @@ class Test(Period):
     holdout_index: NonNegativeInt | None = Field(
         None, description="Spatial: which fold this run holds out, counted from 0 in PUB_ids or huc_regions."
     )
-    batch_size: PositiveInt = Field(description="Sites per batch in evaluation.")
+    batch_size: PositiveInt = Field(100, description="Sites per batch in evaluation.")
     mask: Mask = None
     test_epoch: Annotated[int, Field(ge=0)] = Field(
         0, description="Epoch whose weights modes test and sim load; 0 takes the best or newest there is."

@@ -13,7 +13,7 @@ from dmg.experiments import learning_curve
 from dmg.experiments.peaks import peak_errors
 from dmg.experiments.table import as_csv, as_markdown, site_scores, table_rows
 from dmg.trainers.report import write_report
-from dmg.trainers.site_table import LATITUDE, LONGITUDE
+from dmg.trainers.site_table import places_in
 
 if TYPE_CHECKING:
     from dmg.experiments.columns import Column
@@ -160,8 +160,9 @@ def _places(plan: Plan) -> dict[str, tuple[float, float]]:
     from dmg.core.data.loaders.site_data import SiteData
 
     data = SiteData(plan.members[0].config)
-    if LATITUDE not in data or LONGITUDE not in data:
+    names = places_in(data)
+    if not names:
         return {}
     everywhere = np.ones(len(data.sites), dtype=bool)
-    lat, lon = (data.attribute(name, everywhere) for name in (LATITUDE, LONGITUDE))
+    lat, lon = (data.attribute(name, everywhere) for name in names)
     return {site: (float(lat[i]), float(lon[i])) for i, site in enumerate(data.sites)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 
     from dmg.trainers.trainer import Trainer
 
-LATITUDE, LONGITUDE, TRUE = "gauge_lat", "gauge_lon", "true_"
-"""Names of places in a store, and what stands before the name of a parameter whose true value the data know."""
+PLACES = (("lat", "lon"), ("latitude", "longitude"), ("gauge_lat", "gauge_lon"))
+"""Names that latitude and longitude of sites have in a store; the first pair that is there counts."""
+TRUE = "true_"
+"""What stands before the name of a parameter whose true value the data know."""
 
 
 def site_table(trainer: Trainer) -> xr.Dataset:
@@ -43,11 +46,10 @@ def site_table(trainer: Trainer) -> xr.Dataset:
             if f"{TRUE}{parameter}" in true:
                 known = true[f"{TRUE}{parameter}"].astype(np.float32)
                 variables[f"{TRUE}{prefix}{parameter}"] = ("site", known, {"units": attributes["units"]})
-    places = site_values(trainer, [LATITUDE, LONGITUDE])
-    units = {LATITUDE: ("lat", "latitude", "degrees_north"), LONGITUDE: ("lon", "longitude", "degrees_east")}
+    places = site_values(trainer, places_in(getattr(trainer.loader, "data", None)))
     coords: dict[str, Any] = {"site": np.array(trainer.eval_dataset.sites, dtype=object)}
-    for name, values in places.items():
-        short, standard, unit = units[name]
+    units = (("lat", "latitude", "degrees_north"), ("lon", "longitude", "degrees_east"))
+    for (short, standard, unit), values in zip(units, places.values(), strict=False):
         coords[short] = ("site", values.astype(np.float64), {"standard_name": standard, "units": unit})
     return xr.Dataset(variables, coords, {"title": "learned parameters, means over the period and the components"})
 
@@ -56,6 +58,11 @@ def write_site_table(table: xr.Dataset, path: Path) -> None:
     """Write a table of `site_table` atomically as NetCDF."""
     with atomic_write(path) as temporary:
         table.to_netcdf(temporary, engine="h5netcdf")
+
+
+def places_in(data: Container[str] | None) -> list[str]:
+    """Return the names that latitude and longitude have in the data, none if they have no places."""
+    return list(next((pair for pair in PLACES if data is not None and all(name in data for name in pair)), ()))
 
 
 def site_values(trainer: Trainer, names: list[str]) -> dict[str, np.ndarray]:

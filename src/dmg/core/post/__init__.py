@@ -7,6 +7,7 @@ from dmg.core.post.plot_curves import plot_curves
 from dmg.core.post.plot_hydrograph import plot_hydrograph, plot_hydrograph_grid
 from dmg.core.post.plot_loss import plot_loss
 from dmg.core.post.plot_parameters import plot_parameters
+from dmg.core.post.plot_reliability import plot_reliability
 from dmg.core.post.plot_scatter import plot_scatter
 from dmg.core.post.print_metrics import print_metrics
 
@@ -19,6 +20,7 @@ __all__ = [
     "plot_hydrograph_grid",
     "plot_loss",
     "plot_parameters",
+    "plot_reliability",
     "plot_scatter",
     "print_metrics",
 ]

@@ -70,6 +70,10 @@ def plot_parameters(
         axes.plot([low, high], [low, high], color="0.6", linewidth=0.8, zorder=0)
         axes.set_title("\n".join(lines), fontsize=8)
         axes.tick_params(labelsize=7)
+        axes.locator_params(nbins=5)
+        axes.ticklabel_format(scilimits=(-3, 4))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.offsetText.set_fontsize(7)
         strip_spines(axes)
     figure.supxlabel("true", fontsize=9)
     figure.supylabel("learned", fontsize=9)

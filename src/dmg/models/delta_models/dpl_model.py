@@ -49,6 +49,13 @@ class Window:
     weights: Tensor | None = None
     downstream: Any = None
 
+    def part(self, begin: int, end: int | None = None, start: ModelState | None = None) -> Window:
+        """Return the steps ``begin`` to ``end`` (exclusive), to be run from a state of their own if one is given."""
+        end = len(self.forcing) if end is None else end
+        return replace(
+            self, forcing=self.forcing[begin:end], raw=self.raw.window(begin, end), start=start or self.start
+        )
+
 
 @delta_models.register("DplModel")
 class DplModel(nn.Module):
