@@ -335,6 +335,14 @@ def test_progress_is_quiet_without_a_terminal(capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_progress_is_quiet_where_the_environment_says_so(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    with progress(3, "epoch 1/1") as bar:
+        bar.refresh()
+    assert capsys.readouterr().err == ""
+
+
 def test_progress_shows_loss_and_remaining_time_on_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with progress(10, "epoch 1/1") as bar:
