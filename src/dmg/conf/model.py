@@ -130,6 +130,16 @@ class Phy(OpenSection):
         return {} if value is None else value
 
 
+class Coupling(OpenSection):
+    """How network and process model are coupled; options of the delta model stand beside its name."""
+
+    name: str | None = Field(
+        None,
+        description="Delta model: DplModel, ForcingCorrectionModel, ResidualModel, CorrectedModel …; null for that of "
+        "the process model, which is DplModel.",
+    )
+
+
 class NnPart(Section):
     """Network of one of two time steps; what is null is as in model.nn."""
 
@@ -196,6 +206,7 @@ class Model(Section):
     output_unit: Unit = Field("mm/d", description="Unit of streamflow in results.")
     phy: Phy | None = Field(None, description="Process model; null for a pure network.")
     nn: Nn = Field(description="Network.")
+    coupling: Coupling = Field(default_factory=Coupling, description="Coupling of the two.")
 
     @field_validator("warmup", mode="before")
     @classmethod

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dmg.conf.derive import is_timeless
 from dmg.conf.observations import GEOGRAPHY
 from dmg.errors import UnknownNameError, did_you_mean
-from dmg.registry import Registry, loaders, losses, networks, process_models, routers, samplers, trainers
+from dmg.registry import Registry, delta_models, loaders, losses, networks, process_models, routers, samplers, trainers
 
 if TYPE_CHECKING:
     from dmg.conf.config import Config
@@ -48,6 +48,7 @@ def plugin_problems(config: Config) -> list[Problem]:
         known = getattr(loss, "defaults", {})
         problems += _unknown(config.train.loss_function.arguments, known, "train.loss_function")
     phy = config.model.phy
+    problems += _coupling_problems(config)
     if phy is not None:
         if phy.router is not None:
             find(routers, phy.router, "model.phy.router")
@@ -76,6 +77,26 @@ def plugin_problems(config: Config) -> list[Problem]:
         problems += [p for name, model in models.items() for p in _forcing_problems(name, model, phy, needed)]
         problems += [p for name, model in models.items() for p in _attribute_problems(name, model, config)]
     return problems + _optimisation(config)
+
+
+def _coupling_problems(config: Config) -> list[Problem]:
+    """Return what is wrong with ``model.coupling``."""
+    block, phy = config.model.coupling, config.model.phy
+    if block.name is None:
+        return _unknown(block.arguments, (), "model.coupling")
+    if phy is None:
+        return [("model.coupling: there is no process model to couple", "give model.phy, or leave the block out")]
+    try:
+        coupling = delta_models.get(block.name)
+    except UnknownNameError as error:
+        return [(f"model.coupling.name: {error.what}", error.hint)]
+    fixed = {n: getattr(process_models.get(n), "coupling", None) for n in phy.name if n in process_models}
+    problems = [
+        (f"model.coupling.name: {name} is coupled by {own} only, not by {block.name}", "leave the block out")
+        for name, own in fixed.items()
+        if own not in (None, block.name)
+    ]
+    return problems + _unknown(block.arguments, getattr(coupling, "options", ()), "model.coupling")
 
 
 def _network_problems(name: str, model: Any, phy: Phy) -> list[Problem]:

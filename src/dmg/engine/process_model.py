@@ -315,12 +315,14 @@ class ProcessModel(StandaloneCall, nn.Module):
         empty = torch.zeros(self.router.length - 1, sites, dtype=dtype, device=device or self.device)
         return ModelState(stores, dict.fromkeys(self.routed, empty))
 
+    def forcing_names(self, x_dict: Mapping[str, Any]) -> list[str]:
+        """Return which forcing each column of ``x_phy`` is."""
+        names = list(getattr(x_dict, "names", {}).get("x_phy", self.variables))
+        return names if set(self.variables) <= set(names) else self.variables
+
     def read_forcing(self, x_dict: Mapping[str, Any]) -> Tensor:
         """Return ``x_phy`` with its columns in the order of ``forcings``."""
-        names = list(getattr(x_dict, "names", {}).get("x_phy", self.variables))
-        if not set(self.variables) <= set(names):
-            names = self.variables
-        x = x_dict["x_phy"]
+        names, x = self.forcing_names(x_dict), x_dict["x_phy"]
         if x.shape[-1] != len(names):
             raise StepError(
                 f"x_phy has {x.shape[-1]} variables, 'variables' names {len(names)}: {', '.join(names)}",

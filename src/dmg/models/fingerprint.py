@@ -95,6 +95,10 @@ def _model(model: nn.Module) -> Fingerprint:
     network = getattr(model, "nn_model", None)
     if network is not None:
         found["network"] = {"class": type(network).__name__, "weights": _shapes(network)}
+    parts = ("phy_model", "nn_model")
+    own = {name: shape for name, shape in _shapes(model).items() if not name.startswith(parts)}
+    if network is not None and process is not None and own:
+        found["coupling"] = {"class": type(model).__name__, "weights": own}
     return found
 
 

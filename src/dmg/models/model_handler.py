@@ -93,8 +93,8 @@ class ModelHandler(nn.Module):
         for name in model.phy.name:
             process = process_models.get(name)(options, self.device)
             network = load_nn_model(model, process)
-            coupling = delta_models.get(getattr(process, "coupling", "DplModel"))
-            built[name] = coupling(phy_model=process, nn_model=network, device=self.device)
+            coupling = delta_models.get(model.coupling.name or getattr(process, "coupling", "DplModel"))
+            built[name] = coupling(phy_model=process, nn_model=network, config=model.model_dump(), device=self.device)
             built[name].precision = self.config.train.precision
         return built
 

@@ -223,7 +223,7 @@ def _units(model: ModelHandler, dataset: Batch, names: list[str]) -> dict[str, s
             declared |= {name: unit for name, unit in scale.units.items() if unit}
         for name, unit in {**dataset.units, **declared}.items():
             label = _label(model_name, name, len(model.models))
-            units[label] = units[f"{label}_no_rout"] = unit
+            units[label] = units[f"{label}_no_rout"] = units[f"{label}_process"] = unit
             units.setdefault(name, unit)
     return {name: units.get(name) or "1" for name in names}
 

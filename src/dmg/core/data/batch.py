@@ -163,6 +163,17 @@ class Batch(MutableMapping[str, Any]):
             values, sites=self.sites, times=self.times, names=self.names, units=self.units, holdout=self.holdout
         )
 
+    def having(self, **values: Any) -> Batch:
+        """Return the batch with some entries replaced; their columns keep their names."""
+        return Batch(
+            self._values | values,
+            sites=self.sites,
+            times=self.times,
+            names=self.names,
+            units=self.units,
+            holdout=self.holdout,
+        )
+
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Batch:
         """Return the batch with a function applied to every stored tensor."""
         values = {k: function(v) if isinstance(v, Tensor) else v for k, v in self._values.items()}

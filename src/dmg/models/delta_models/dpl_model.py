@@ -39,6 +39,8 @@ class Window:
         Component weights of the total flow, if there are any.
     downstream
         Where the sites flow to, if the model gathers them.
+    correction
+        What a network that corrects the outputs sees, and its hidden state before the first step.
     """
 
     forcing: Tensor
@@ -48,6 +50,7 @@ class Window:
     memory: Any = None
     weights: Tensor | None = None
     downstream: Any = None
+    correction: tuple[Any, Any] | None = None
 
     def part(self, begin: int, end: int | None = None, start: ModelState | None = None) -> Window:
         """Return the steps ``begin`` to ``end`` (exclusive), to be run from a state of their own if one is given."""
@@ -226,7 +229,7 @@ class DplModel(nn.Module):
         model = self.phy_model
         if static not in STATIC_CONVENTIONS:
             raise ConfigError(f"static is '{static}'", hint=f"choose one of {', '.join(STATIC_CONVENTIONS)}")
-        data_dict = _of_units(data_dict)
+        data_dict = of_units(data_dict)
         forcing, attributes = model.read_forcing(data_dict), model.read_attributes(data_dict)
         downstream = model.read_downstream(data_dict)
         steps, sites = forcing.shape[:2]
@@ -359,13 +362,13 @@ class DplModel(nn.Module):
 
     def physical_parameters(self, data_dict: Mapping[str, Any], static: str = "last") -> dict[str, Tensor]:
         """Return the learned parameters in their units: static [B, M], dynamic [T, B, M], of the router [B]."""
-        data_dict = _of_units(data_dict)
+        data_dict = of_units(data_dict)
         steps = data_dict["x_phy"].shape[0]
         step = steps - 1 if static == "last" else max(self.phy_model.warmup - 1, 0)
         with evaluating(self):
             return self.phy_model.physical_parameters(self.raw_parameters(data_dict, (step,))[0][step])
 
 
-def _of_units(data_dict: Mapping[str, Any]) -> Mapping[str, Any]:
+def of_units(data_dict: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the inputs of the sites that are run: of gauges, those of the units above them."""
     return data_dict["upstream"].inputs() if "upstream" in data_dict else data_dict
