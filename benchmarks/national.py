@@ -20,12 +20,13 @@ import national_twin
 from suite import Case, Figure, Suite
 
 
-def _simulation(units: int, limit: float | None = None) -> Case:
-    """Return the simulation of so many units, from store to store."""
+def _simulation(units: int, limit: float | None = None, river: bool = False) -> Case:
+    """Return the simulation of so many units, from store to store, and through the river between them."""
     return Case(
-        f"δHBV 2.0 with LSTM 64 and MLP 256, {units // 1000} 000 units × 365 days, from Zarr to Zarr, one thread, "
-        f"`sim.max_memory={national_simulation.MAX_MEMORY:g}`",
-        partial(national_simulation.simulation, units),
+        f"δHBV 2.0 with LSTM 64 and MLP 256, {units // 1000} 000 units × 365 days, "
+        + ("then through their river hour by hour, " if river else "")
+        + f"from Zarr to Zarr, one thread, `sim.max_memory={national_simulation.MAX_MEMORY:g}`",
+        partial(national_simulation.simulation, units, river),
         (
             Figure("wall_s", "wall-clock time", "s", at_most=limit),
             Figure("cpu_s", "CPU time", "s"),
@@ -49,6 +50,8 @@ CASES: Mapping[str, Case] = {
     "simulation_20k": _simulation(20_000),
     "simulation_60k": _simulation(60_000),
     "simulation": _simulation(180_000, 240),
+    "simulation_river_20k": _simulation(20_000, river=True),
+    "simulation_river": _simulation(180_000, river=True),
     "routing_forward": Case(
         "Muskingum–Cunge, 180 000 reaches × 365 days × 24, inflow and discharge streamed from and to Zarr, two cores",
         national_routing.forward,

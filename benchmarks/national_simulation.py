@@ -56,14 +56,22 @@ def physics() -> dict[str, Any]:
     }
 
 
-def simulation(units: int = UNITS) -> dict[str, Any]:
-    """Simulate a store of so many units with a network and HBV 2.0 into another store, untrained."""
+def simulation(units: int = UNITS, river: bool = False) -> dict[str, Any]:
+    """Simulate a store of so many units with a network and HBV 2.0 into another store, untrained.
+
+    Parameters
+    ----------
+    units
+        How many.
+    river
+        Route them through the river between them.
+    """
     from dmg.trainers import MsTrainer
     from hydrodl2.data.national import write_national
 
     with tempfile.TemporaryDirectory(prefix="national") as folder:
         path = write_national(Path(folder) / f"units_{units}.zarr", units, days=DAYS)
-        config = _trained(Path(folder), path)
+        config = _trained(Path(folder), path, river)
         wall, cpu = time.perf_counter(), time.process_time()
         MsTrainer(config).inference()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -78,7 +86,7 @@ def simulation(units: int = UNITS) -> dict[str, Any]:
     }
 
 
-def _trained(folder: Path, path: Path) -> dict[str, Any]:
+def _trained(folder: Path, path: Path, river: bool) -> dict[str, Any]:
     """Return the configuration of the simulation; weights are random, statistics those of a small store."""
     from dmg import ModelHandler, as_config
     from dmg.core.data.loaders import HydroLoader
@@ -102,6 +110,7 @@ def _trained(folder: Path, path: Path) -> dict[str, Any]:
                 "dynamic_params": {"Hbv_2": DYNAMIC},
                 "forcings": FORCINGS,
                 "routing": True,
+                "router": "MuskingumCunge" if river else None,
             },
             "nn": {
                 "name": "LstmMlpModel",
@@ -118,12 +127,14 @@ def _trained(folder: Path, path: Path) -> dict[str, Any]:
             "subbasin_area_name": "catchsize",
             "upstream_area_name": "uparea",
             "elevation_name": "elev_mean",
+            "reach_length_name": "lengthkm",
+            "reach_slope_name": "slope",
         },
     }
     small = as_config(config)
     HydroLoader(small).save_normalisation()
     ModelHandler(small).save_model(1)
     units = {"data_loader": "MsHydroLoader", "data_sampler": "MsHydroSampler", "trainer": "MsTrainer", "mode": "sim"}
-    observations = config["observations"] | {"data_path": str(path)}
+    observations = config["observations"] | {"data_path": str(path), "topology_path": str(path) if river else None}
     folders = {"output_dir": str(folder / "run"), "pretrained_model_dir": str(folder / "small" / "model")}
     return config | units | folders | {"observations": observations}

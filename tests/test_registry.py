@@ -2,7 +2,7 @@
 
 import pytest
 
-from dmg.errors import UnknownNameError
+from dmg.errors import UnknownNameError, did_you_mean
 from dmg.registry import Registry
 
 
@@ -51,3 +51,9 @@ def test_a_suggestion_is_the_name_rather_than_its_alias():
     with pytest.raises(UnknownNameError, match=r"did you mean 'Hbv'\? known: Hbv$"):
         registry.get("Hvb")
     assert registry.get("hbv") is dict
+
+
+def test_a_hint_lists_a_few_of_many_names():
+    names = [f"unit{i:06d}" for i in range(500)]
+    assert did_you_mean("x", names).endswith("unit000019 and 480 more")
+    assert did_you_mean("x", names[:2]) == "known: unit000000, unit000001"

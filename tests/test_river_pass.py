@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+import zarr
 from small_units import AREAS, EDGES, GAUGES, UNITS, unit_store, units_config
 
 from dmg import FullState, ModelHandler, as_config
@@ -198,7 +199,7 @@ def test_a_stored_simulation_is_routed_by_itself(folder, tmp_path, capsys):
     ("changes", "text"),
     [
         ({"observations__subbasin_area_name": None}, "nothing says what the areas of the units are"),
-        ({"observations__reach_length_name": None}, "needs length and slope of the reach of every unit"),
+        ({"observations__reach_length_name": None}, "needs observations.reach_length_name"),
         ({"observations__topology_path": "nowhere.json"}, "no such file: nowhere.json"),
     ],
 )
@@ -228,11 +229,25 @@ def test_what_cannot_be_routed_is_said(folder, tmp_path, capsys):
     assert code == 2
     assert "where: sim.max_memory" in said
     store = tmp_path / "sim/simulation.zarr"
+    group = zarr.open_group(store, mode="r+", zarr_format=2, use_consolidated=False)
+    roughness = group["n"][:]
+    group["n"][:] = np.where(np.arange(len(UNITS)) == 3, np.nan, roughness)
+    code, said = route(network)
+    assert code == 1
+    assert "n of unit d is not finite, which would spoil everything downstream" in said
+    group["n"][:] = roughness
+    for path in (store / "streamflow").glob("[0-9]*"):
+        path.write_bytes(b"no chunk")
+    code, said = route(network)
+    assert code == 1
+    assert "the runoff cannot be read: RuntimeError" in said
+    assert f"where: {store}\n  hint: the store is damaged" in said
     shutil.rmtree(store / "n")
     code, said = route(network)
     assert code == 1
     assert "the simulation has no n, without which it cannot be routed" in said
-    assert sorted(path.name for path in (tmp_path / "sim").iterdir()) == ["simulation.zarr"]
+    assert "discharge" not in xr.open_zarr(store)
+    assert not (tmp_path / "sim/gauges.nc").exists()
 
 
 SCRIPT = """

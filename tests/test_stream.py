@@ -132,8 +132,35 @@ def test_what_cannot_stream_is_said(tmp_path, trained):
     tight = units_config(tmp_path, output_dir=str(tmp_path / "s"), sim__max_memory=0.05, **weights(tmp_path))
     with pytest.raises(ConfigError, match="are too little for a simulation"):
         MsTrainer(tight).inference()
+    with pytest.raises(ConfigError, match=r"sim\.workers are processes of this machine"):
+        as_config(units_config(tmp_path, sim__workers=2))
     with pytest.raises(ConfigError, match="shares out a simulation that streams"):
         as_config(units_config(tmp_path, sim__scheduler="local", sim__max_memory=None))
+
+
+def test_a_scheduler_that_is_not_there_is_named_before_anything_is_written(tmp_path, trained, monkeypatch):
+    away = {"output_dir": str(tmp_path / "s"), "sim__scheduler": "tcp://127.0.0.1:9"}
+    config = units_config(tmp_path, **weights(tmp_path, **away))
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "distributed", None)
+        with pytest.raises(ConfigError, match="Dask is not installed"):
+            MsTrainer(config).inference()
+    assert not (tmp_path / "s").exists()
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("dmg.trainers.distribute.TIMEOUT", "1s")
+    with pytest.raises(ConfigError, match=r"there is no scheduler at tcp://127\.0\.0\.1:9"):
+        MsTrainer(config).inference()
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_damaged_plan_is_named(tmp_path, trained):
+    config = units_config(tmp_path, output_dir=str(tmp_path / "s"), **weights(tmp_path))
+    partial = tmp_path / "s/sim/simulation.zarr.partial"
+    partial.mkdir(parents=True)
+    (partial / "plan.json").write_text('{"plan": {"sites": 3}}')
+    with pytest.raises(RunError, match="the plan of an unfinished simulation is damaged"):
+        MsTrainer(config).inference()
+    assert "SM" in MsTrainer({**config, "overwrite": True}).inference()
 
 
 @pytest.mark.parametrize("memory", [1e6, 1e8, 1e10])

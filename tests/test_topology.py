@@ -84,9 +84,30 @@ def test_files_that_are_no_river_network_are_named(tmp_path):
         base.execute("CREATE TABLE flowpaths (id TEXT)")
     with pytest.raises(DataError, match="the layer 'flowpaths' has no column toid"):
         read_topology(tmp_path / "b.gpkg")
+    (tmp_path / "b.json").write_text(json.dumps({"edges": [["a", "x"]], "gage_hf": {"01": "a"}}))
+    with pytest.raises(DataError, match=r"there is no unit 'x'\n  where: .*b.json\n  hint: known: a, b"):
+        GaugeNetwork.read(tmp_path / "b.json", ["a", "b"])
     xr.Dataset({"x": ("y", [1.0])}).to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
     with pytest.raises(DataError, match="says not which reach drains into which"):
         read_topology(tmp_path / "a.nc")
+
+
+@pytest.mark.parametrize(
+    ("segments", "text"),
+    [
+        ({"tosegment": [2, 9, 0]}, "'tosegment' says 9, and there are 3 segments"),
+        ({"tosegment": [2.0, np.nan, 0.0]}, "'tosegment' says nan"),
+        ({"tosegment": [2, 3, 0], "poi_gage_segment": [4, 0, 0]}, "'poi_gage_segment' says 4"),
+        ({"tosegment": [2, 3, 0], "poi_gage_segment": None}, "there is no 'poi_gage_segment'"),
+    ],
+)
+def test_segments_that_are_not_there_are_refused(tmp_path, segments, text):
+    given = {name: ("segment", values) for name, values in segments.items() if values is not None}
+    if "poi_gage_segment" in segments:
+        given["poi_gage_id"] = "segment", ["01", "02", "03"]
+    xr.Dataset(given).to_netcdf(tmp_path / "segments.nc", engine="h5netcdf")
+    with pytest.raises(DataError, match=text):
+        GaugeNetwork.read(tmp_path / "segments.nc", ["1", "2", "3"])
 
 
 def test_water_that_runs_in_a_circle_is_named(tmp_path):

@@ -9,6 +9,7 @@ import xarray as xr
 from small_units import ABOVE, AREAS, GAUGES, UNITS, gauge_store, unit_store, units_config
 
 from dmg import ModelHandler, as_config
+from dmg.core.data.batch import Batch
 from dmg.core.data.dataset import write_dataset
 from dmg.core.data.loaders import MsHydroLoader
 from dmg.core.data.samplers import MsHydroSampler
@@ -192,9 +193,21 @@ def test_what_does_not_go_together_is_said(tmp_path):
         MsHydroLoader(units_config(tmp_path, observations__topology_path=None))
     with pytest.raises(ConfigError, match="nothing says what their areas are"):
         _ = MsHydroLoader(units_config(tmp_path, observations__subbasin_area_name=None)).train_dataset
-    config = as_config(units_config(tmp_path, model__phy__router="MuskingumCunge", observations__reach_slope_name=None))
+    river = {"model__phy__router": "MuskingumCunge"}
+    with pytest.raises(ConfigError, match=r"MuskingumCunge needs observations\.reach_slope_name"):
+        as_config(units_config(tmp_path, observations__reach_slope_name=None, **river))
+    lumped = {"data_loader": "HydroLoader", "data_sampler": "HydroSampler", "trainer": "Trainer"}
+    with pytest.raises(ConfigError, match="river between units, of which HydroLoader knows nothing"):
+        as_config(units_config(tmp_path, **river, **lumped))
+    config = as_config(units_config(tmp_path, **river))
+    units = MsHydroLoader(config).eval_dataset["upstream"]
+    bare = {k: v for k, v in units.inputs().items() if k not in ("reach_length", "xc_nn_norm")}
     with pytest.raises(StepError, match="length and slope of the reach of every unit"):
-        ModelHandler(config)(MsHydroLoader(config).eval_dataset, eval=True, outputs=["streamflow"])
+        ModelHandler(config).models["Hbv_2"].run(Batch(bare, sites=units.sites), outputs=["streamflow"])
+    with pytest.raises(
+        DataError, match=r"nothing says what 'streamflow' was at the gauges\n  where: observations\.gauge_path"
+    ):
+        _ = MsHydroLoader(units_config(tmp_path, observations__gauge_path=None)).train_dataset
     other = gauge_store(unit_store()).assign_coords(site=["x", "y", "z", "w"])
     with pytest.raises(DataError, match="none of the 4 gauges of the river network has observations"):
         MsHydroLoader(units_config(tmp_path), gauges=other)

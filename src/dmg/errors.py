@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+FEW = 20
+"""Names that a hint lists at most."""
+
 
 class DmgError(Exception):
     """Base of every error that a user can cause.
@@ -50,11 +53,12 @@ class UnknownNameError(DmgError, LookupError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a hint that names the closest of the known names, and all of them if they are few."""
+    """Return a hint that names the closest of the known names, and as many of them as can be read."""
     known = sorted({str(k) for k in known})
     lower = {k.lower(): k for k in known}
     close = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
     parts = [f"did you mean '{lower[close[0]]}'?"] if close else []
-    if known and (len(known) <= 20 or not close):
-        parts.append(f"known: {', '.join(known)}")
+    if known and (len(known) <= FEW or not close):
+        more = f" and {len(known) - FEW} more" if len(known) > FEW else ""
+        parts.append(f"known: {', '.join(known[:FEW])}{more}")
     return " ".join(parts) or "nothing is registered"

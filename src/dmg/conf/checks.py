@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from dmg.conf.derive import is_timeless
 from dmg.conf.explain import join
+from dmg.conf.observations import GEOGRAPHY
 from dmg.conf.period import format_date, parse_date
 from dmg.conf.plugins import plugin_problems
 from dmg.errors import ConfigError, did_you_mean
-from dmg.registry import loaders, networks, process_models, samplers, samples
+from dmg.registry import loaders, networks, process_models, routers, samplers, samples
 
 if TYPE_CHECKING:
     from dmg.conf.config import Config
@@ -36,6 +37,7 @@ def check(config: Config) -> None:
         *plugin_problems(config),
         *_two_time_steps(config),
         *_units_apart(config),
+        *_river(config),
     ]
     if problems:
         raise join(problems)
@@ -152,6 +154,29 @@ def _units_apart(config: Config) -> list[Problem]:
             )
         )
     return problems
+
+
+def _river(config: Config) -> list[Problem]:
+    """A router through a river needs units, where they drain to, and what it reads of their reaches."""
+    phy, obs = config.model.phy, config.observations
+    name = phy.router if phy else None
+    router = routers.get(name) if name in routers else None
+    if not getattr(router, "needs_network", False) or config.data_loader not in loaders:
+        return []
+    if not getattr(loaders.get(config.data_loader), "units_apart", False):
+        return [
+            (
+                f"model.phy.router: {name} routes through the river between units, of which {config.data_loader} knows "
+                "nothing",
+                "set data_loader=MsHydroLoader, or a router of single sites such as GammaUnitHydrograph",
+            )
+        ]
+    alone = config.mode == "sim" and obs.topology_path is None
+    options = [GEOGRAPHY[key] for key in router.reads if key in GEOGRAPHY]
+    missing = [f"observations.{option}" for option in options if not getattr(obs, option)]
+    if alone or not missing:
+        return []
+    return [(f"model.phy.router: {name} needs {' and '.join(missing)}", "name the attributes of the store")]
 
 
 def _flow_regime(config: Config) -> list[Problem]:

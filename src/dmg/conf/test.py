@@ -99,4 +99,6 @@ class Sim(Period):
             raise ConfigError(
                 "sim.scheduler shares out a simulation that streams", hint="give sim.max_memory, in GB of each worker"
             )
+        if self.workers is not None and self.scheduler != "local":
+            raise ConfigError("sim.workers are processes of this machine", hint="set sim.scheduler=local as well")
         return self

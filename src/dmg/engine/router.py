@@ -24,11 +24,14 @@ class Router(nn.Module, ABC):
         Number of steps over which one step's flow is spread.
     needs_network
         Whether it moves water between sites; where it is not known where they drain to, it does nothing.
+    reads
+        What it reads of a batch, as a model reads attributes.
     """
 
     routing_parameters: tuple[Parameter, ...] = ()
     length: int = 1
     needs_network: ClassVar[bool] = False
+    reads: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def kernel(self, parameters: Mapping[str, Tensor], length: int) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +16,23 @@ from dmg.trainers.simulation_plan import SimulationPlan
 from dmg.trainers.simulation_store import SimulationStore
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from dmg.conf.config import Config
 
 RETRIES = 3
 """How often a chunk whose worker failed is given to another one."""
 
+TIMEOUT = "20s"
+"""How long a scheduler may take to answer."""
+
 _open: dict[str, Any] = {}
 _one_at_a_time = threading.Lock()
 
 
-def run_distributed(config: Config, store: SimulationStore, plan: SimulationPlan) -> None:
-    """Compute the chunks of sites on the workers of ``sim.scheduler``.
+@contextmanager
+def workers(config: Config) -> Iterator[Callable[[SimulationStore, SimulationPlan], None]]:
+    """Connect to the workers of ``sim.scheduler``, and yield what computes the chunks of sites there.
 
     Workers read the data and write the results themselves, so that they need the same file system. A chunk whose
     worker dies goes on on another one from its last state.
@@ -35,10 +42,17 @@ def run_distributed(config: Config, store: SimulationStore, plan: SimulationPlan
     ConfigError
         If Dask is not installed, or there is no scheduler at that address.
     """
+    with _client(config) as (client, threads):
+        yield partial(_run_distributed, config, client, threads)
+
+
+def _run_distributed(
+    config: Config, client: Client, threads: int | None, store: SimulationStore, plan: SimulationPlan
+) -> None:
     from distributed import as_completed
 
     plain, folder = config.model_dump(mode="json"), str(store.path.resolve())
-    with _client(config) as (client, threads), progress(plan.site_chunks, "simulating", unit="chunk") as bar:
+    with progress(plan.site_chunks, "simulating", unit="chunk") as bar:
         tasks = client.map(
             run_on_worker,
             range(plan.site_chunks),
@@ -82,10 +96,10 @@ def _client(config: Config) -> Iterator[tuple[Any, int | None]]:
         raise ConfigError(
             "Dask is not installed", where="sim.scheduler", hint="pip install 'dmg[distributed]', or sim.scheduler=null"
         ) from error
-    address, workers = config.sim.scheduler, config.sim.workers or os.cpu_count() or 1
+    address, processes = config.sim.scheduler, config.sim.workers or os.cpu_count() or 1
     if address != "local":
         try:
-            client = Client(address, timeout="20s")
+            client = Client(address, timeout=TIMEOUT)
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"there is no scheduler at {address}: {error}",
@@ -96,7 +110,7 @@ def _client(config: Config) -> Iterator[tuple[Any, int | None]]:
             yield client, None
         return
     cluster = LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
+        n_workers=processes, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
     )
     with cluster, Client(cluster) as client:
-        yield client, max(1, (os.cpu_count() or 1) // workers)
+        yield client, max(1, (os.cpu_count() or 1) // processes)

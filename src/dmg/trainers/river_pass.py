@@ -17,7 +17,7 @@ from dmg.core.data.gauge_network import GaugeNetwork
 from dmg.core.data.quantity import convert
 from dmg.core.utils.peak_memory import PeakMemory
 from dmg.engine import Flux, ModelState, RawParameters
-from dmg.errors import ConfigError
+from dmg.errors import ConfigError, RunError
 from dmg.models.full_state import FullState
 from dmg.registry import loaders
 from dmg.trainers.simulate import Simulation, to_dataset
@@ -143,7 +143,19 @@ class RiverPass:
             At the lower end of every unit [t, U], m3 s-1.
         history
             What the routing remembers after the last step.
+
+        Raises
+        ------
+        RunError
+            If runoff or a parameter is not finite; says where.
         """
+        for name, values in {"runoff": runoff, **parameters}.items():
+            if not np.isfinite(values.sum(dtype=np.float64)):
+                unit = self.network.units[np.argwhere(~np.isfinite(values))[0][-1]]
+                raise RunError(
+                    f"{name} of unit {unit} is not finite, which would spoil everything downstream",
+                    hint="look at the forcings and attributes of the unit, and at the weights of the model",
+                )
         flux = self.flux
         values = {flux.name: torch.from_numpy(runoff).to(self.device)}
         of_units = {name: torch.from_numpy(each).to(self.device) for name, each in parameters.items()}

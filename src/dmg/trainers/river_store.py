@@ -79,7 +79,7 @@ class RiverStore:
             with progress(runoff.shape[0], "routing", initial=first, unit="step") as bar:
                 for begin in range(first, runoff.shape[0], steps):
                     end = min(begin + steps, runoff.shape[0])
-                    discharge[begin:end], history = river.run(runoff[begin:end], parameters, history)
+                    discharge[begin:end], history = river.run(self._rows(runoff, begin, end), parameters, history)
                     write_tree(self._state, {"next": end, "history": history}, {"format": "dmg-river"})
                     bar.update(end - begin)
                     check_interruption()
@@ -115,10 +115,21 @@ class RiverStore:
                 )
         return group[name], {p: np.asarray(group[p][:], np.float32) for p in wanted[1:]}
 
+    def _rows(self, runoff: zarr.Array, begin: int, end: int) -> np.ndarray:
+        try:
+            return runoff[begin:end]
+        except Exception as error:  # each compressor raises what it likes
+            raise DataError(
+                f"the runoff cannot be read: {type(error).__name__}: {error}",
+                where=str(self.path),
+                hint="the store is damaged: simulate again, with overwrite=true",
+            ) from error
+
     def _about(self, river: RiverPass, runoff: Any, parameters: dict[str, np.ndarray], start: Any) -> dict[str, Any]:
         """Return what a continuation must share."""
         digest = hashlib.sha256()
-        for values in (runoff[0], runoff[-1], *parameters.values()):
+        last = runoff.shape[0] - 1
+        for values in (self._rows(runoff, 0, 1), self._rows(runoff, last, last + 1), *parameters.values()):
             digest.update(np.ascontiguousarray(values).data)
         return {
             "river": river.fingerprint,

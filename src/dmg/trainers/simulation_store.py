@@ -51,18 +51,24 @@ class SimulationStore:
         Raises
         ------
         RunError
-            If they are those of another one.
+            If they are those of another one, or damaged.
         """
         if not self._plan.exists():
             self.discard()
             return None
-        saved = json.loads(self._plan.read_text(encoding="utf-8"))
-        changed = [key for key in about if saved["about"].get(key) != about[key]]
-        if not changed:
-            return SimulationPlan(**saved["plan"])
+        try:
+            saved = json.loads(self._plan.read_text(encoding="utf-8"))
+            plan, before = SimulationPlan(**saved["plan"]), saved["about"]
+        except (ValueError, KeyError, TypeError):
+            fault = f"the plan of an unfinished simulation is damaged: {self._plan.name}"
+        else:
+            changed = [key for key in about if before.get(key) != about[key]]
+            if not changed:
+                return plan
+            fault = f"there are unfinished results of another simulation; different: {', '.join(changed)}"
         if not overwrite:
             raise RunError(
-                f"there are unfinished results of another simulation; different: {', '.join(changed)}",
+                fault,
                 where=str(self.folder),
                 hint="choose another sim_dir, or set overwrite=true",
             )

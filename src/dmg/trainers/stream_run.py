@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from dmg.core.utils.processes import world
 from dmg.core.utils.stopwatch import Stopwatch, timings
 from dmg.errors import ConfigError, RunError
 from dmg.registry import loaders
-from dmg.trainers.distribute import run_distributed
+from dmg.trainers.distribute import workers
 from dmg.trainers.river_pass import DISCHARGE, RiverPass, gathering, routing_parameters
 from dmg.trainers.river_store import RiverStore
 from dmg.trainers.run_directory import RunDirectory
@@ -41,12 +43,10 @@ def stream_simulation(trainer: Trainer) -> dict[str, Any]:
     memory = (1 - READING) * room(config.sim.max_memory)
     files = trainer.run_dir or RunDirectory.of(config)
     store = SimulationStore(files.sim_stream)
-    trainer.begin(data={"sim": stream.dataset.fingerprint()})
-    plan = stream.prepare(store, memory, config.overwrite)
-    if config.sim.scheduler is None:
-        run_here(stream, store, plan)
-    else:
-        run_distributed(config, store, plan)
+    with workers(config) if config.sim.scheduler else nullcontext(partial(run_here, stream)) as run:
+        plan = stream.prepare(store, memory, config.overwrite)
+        trainer.begin(data={"sim": stream.dataset.fingerprint()})
+        run(store, plan)
     _write_parameters(trainer, store, plan)
     routed = RiverStore(store.store)
     history = routed.route(river, stream.start, memory) if river else None

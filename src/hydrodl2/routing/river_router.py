@@ -32,6 +32,7 @@ class RiverRouter(Router):
     routing_parameters = MuskingumCungeReach.parameter_table
     length = 2  # the state is one row: the discharge of the step before
     needs_network: ClassVar = True
+    reads: ClassVar = ("reach_length", "reach_slope")
 
     def kernel(self, parameters: Mapping[str, Tensor], length: int) -> Tensor:
         """Refuse: the response of a reach depends on its discharge."""

@@ -54,16 +54,19 @@ class GaugeNetwork:
             If it cannot be read, a JSON file names a unit that is not among the sites, or no gauge is left.
         """
         path = Path(path).expanduser()
-        found = read_topology(path)
-        found = _among(found, sites, path) if path.suffix.lower() != ".json" else found
-        if not found.gauges:
+        try:
+            found = read_topology(path)
+            found = _among(found, sites, path) if path.suffix.lower() != ".json" else found
+            network = cls(list(sites), found.edges, found.gauges)
+            _ = network.rivers, network.outlets
+        except DataError as error:
+            raise DataError(error.what, where=error.where or str(path), hint=error.hint) from error
+        if not network.gauges:
             raise DataError(
                 "the river network has no gauge",
                 where=str(path),
                 hint=f"it is {FORM}" if path.suffix.lower() == ".json" else "its gauges are at none of the sites",
             )
-        network = cls(list(sites), found.edges, found.gauges)
-        _ = network.rivers, network.outlets  # raises for units that are not there
         return network
 
     @cached_property

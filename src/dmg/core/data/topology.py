@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dmg.errors import DataError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 FORM = "{nodes: [unit, …], edges: [[unit, next downstream], …], gage_hf: {gauge: unit}}"
 GEOPACKAGE = (".gpkg", ".sqlite")
@@ -52,7 +55,7 @@ def read_topology(path: str | Path) -> Topology:
     """
     path = Path(path).expanduser()
     if not path.exists():
-        raise DataError(f"no such file: {path}", where="observations.topology_path")
+        raise DataError(f"no such file: {path}", where="observations.topology_path", hint="correct the path")
     if path.suffix.lower() in GEOPACKAGE:
         return _geopackage(path)
     return _store(path) if path.suffix.lower() in (".nc", ".nc4", ".zarr") else _graph(path)
@@ -138,13 +141,15 @@ def _store(path: Path) -> Topology:
 
     with open_file(path) as ds:
         if "tosegment" in ds:
-            to = ds["tosegment"].values.astype(np.int64)
+            to = _segments(ds, "tosegment", ds["tosegment"].size, path)
             ids = [str(i) for i in (ds["nhm_seg"].values if "nhm_seg" in ds else np.arange(1, len(to) + 1))]
             edges = [(ids[i], ids[below - 1]) for i, below in enumerate(to) if below > 0]
             gauges = {}
             if "poi_gage_id" in ds:
-                at = zip(_texts(ds["poi_gage_id"].values), ds["poi_gage_segment"].values, strict=True)
-                gauges = {gauge: ids[int(segment) - 1] for gauge, segment in at if segment > 0}
+                at = zip(
+                    _texts(ds["poi_gage_id"].values), _segments(ds, "poi_gage_segment", len(to), path), strict=True
+                )
+                gauges = {gauge: ids[segment - 1] for gauge, segment in at if segment > 0}
             return Topology(edges, gauges, {})
         names = next((name for name in ("link", "site") if name in ds.variables), None)
         if names and "to" in ds:
@@ -161,6 +166,21 @@ def _store(path: Path) -> Topology:
             where=str(path),
             hint=f"it needs link and to, or tosegment; it has {', '.join(map(str, list(ds.variables)[:12]))}",
         )
+
+
+def _segments(ds: xr.Dataset, name: str, most: int, path: Path) -> np.ndarray:
+    """Return numbers of segments, counted from 1, 0 for none."""
+    values = ds[name].values if name in ds else np.array([np.nan])
+    wrong = (values > most) | (values != np.floor(values))
+    if wrong.any():
+        raise DataError(
+            f"'{name}' says {values[wrong][0]}, and there are {most} segments"
+            if name in ds
+            else f"there is no '{name}'",
+            where=str(path),
+            hint="segments are counted from 1 in the order of the file; 0 is none",
+        )
+    return values.astype(np.int64)
 
 
 def _texts(values: np.ndarray) -> list[str]:

@@ -79,7 +79,6 @@ class RiverNetwork:
             if downstream[reach] not in (-1, below):
                 raise DataError(
                     f"reach '{ids[reach]}' drains into '{ids[downstream[reach]]}' and into '{ids[below]}'",
-                    where="the edges of the river network",
                     hint="a reach has one path to an outlet: keep one of the two edges",
                 )
             downstream[reach] = below
@@ -199,7 +198,5 @@ def positions(wanted: Sequence[Hashable], ids: Sequence[Hashable]) -> Indices:
     known = {str(name): i for i, name in enumerate(ids)}
     for name in wanted:
         if str(name) not in known:
-            raise DataError(
-                f"there is no unit '{name}'", where="the river network", hint=did_you_mean(str(name), known)
-            )
+            raise DataError(f"there is no unit '{name}'", hint=did_you_mean(str(name), known))
     return np.array([known[str(name)] for name in wanted], dtype=np.int64)

@@ -81,8 +81,8 @@ class MsHydroLoader(BaseLoader):
         self.data, self.sites = self.units.data, self.units.sites
         self._targets = tuple(config.train.target)
         self.network: GaugeNetwork | None = None
-        if config.mode == "sim" and config.observations.topology_path is None:
-            self.holdout = np.zeros(len(self.sites), dtype=bool)
+        if config.mode == "sim" and not (config.observations.topology_path and config.test.holdout_sites):
+            self.holdout = np.zeros(len(self.sites), dtype=bool)  # of gauges that nobody looks at
             return
         path = config.observations.gauge_path
         self.observed = self.data
@@ -222,6 +222,12 @@ class MsHydroLoader(BaseLoader):
         """Return what was observed at gauges [T, G], NaN where and when nothing was."""
         ids, times = list(self.network.gauges), self.data.times[window]
         if self.observed is self.data:
+            if name not in self.data:
+                raise DataError(
+                    f"nothing says what '{name}' was at the gauges",
+                    where="observations.gauge_path",
+                    hint=f"give a store whose sites are the gauges; {self.data.where} has no series '{name}' either",
+                )
             columns = self.network.outlets[gauges]
         else:
             columns = positions([ids[i] for i in gauges], self.observed.sites)

@@ -223,7 +223,12 @@ class SiteData:
     def _require(self, good: np.ndarray, name: str, columns: np.ndarray, fault: str) -> None:
         if not good.all():
             bad = [self.sites[i] for i in columns[~good]]
-            raise DataError(f"'{name}' is {fault} at {', '.join(bad[:10])}", where=self.where)
+            more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
+            raise DataError(
+                f"'{name}' is {fault} at {', '.join(bad[:10])}{more}",
+                where=self.where,
+                hint="correct the store, or leave these sites out (observations.subset_path)",
+            )
 
     def was_discharge(self, name: str) -> bool:
         """Whether a variable is a volume per time in the store."""
