@@ -42,10 +42,11 @@ def main(argv: Sequence[str]) -> int:
 
     from dmg.core.utils import import_trainer
     from dmg.core.utils.interruption import interruptible
+    from dmg.core.utils.lock import alone_in
     from dmg.trainers.stream_run import route_simulation
 
     try:
-        with interruptible():
+        with interruptible(), alone_in(str(config.sim_dir)):
             store = route_simulation(import_trainer(config.trainer)(config))
     except KeyboardInterrupt:
         print("\ninterrupted; run the same command again", file=sys.stderr)
