@@ -88,6 +88,12 @@ class Phy(OpenSection):
         {},
         description="Parameters that vary in time, by model: {Hbv: [parBETA, parBETAET]}. Others are static.",
     )
+    fixed_params: dict[str, dict[str, float]] = Field(
+        {}, description="Parameters with a given value that nothing learns, by model: {Hbv: {parTT: 0.0}}."
+    )
+    global_params: dict[str, Names] = Field(
+        {}, description="Parameters with one learned value for all sites, by model: {Hbv: [parCWH, parCFR]}."
+    )
     nmul: PositiveInt = Field(1, description="Component simulations per site; their mean is the site's output.")
     warmup_states: bool = Field(
         True,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dmg.conf.model import Phy
 
 Problem = tuple[str, str | None]
+#: Blocks of ``model.phy`` that list parameters by model.
+BY_MODEL = ("dynamic_params", "fixed_params", "global_params")
 
 
 def plugin_problems(config: Config) -> list[Problem]:
@@ -56,19 +58,8 @@ def plugin_problems(config: Config) -> list[Problem]:
         options = {key for m in models.values() if m is not None for key in getattr(m, "options", ())}
         if all(m is not None for m in models.values()):
             problems += _unknown(phy.arguments, options | set(type(phy).model_fields), "model.phy")
-        for key, names in phy.dynamic_params.items():
-            model = next((m for name, m in models.items() if m is not None and key in (name, m.__name__)), None)
-            if model is None and (None in models.values() or key in process_models):
-                continue  # a model whose name is wrong may be the one meant; another model's list waits for its turn
-            if model is None:
-                hint = did_you_mean(key, models)
-                problems.append((f"model.phy.dynamic_params: '{key}' is not among model.phy.name", hint))
-            known = parameter_names(model)
-            problems += [
-                (f"model.phy.dynamic_params.{key}: {key} has no parameter '{p}'", did_you_mean(p, known))
-                for p in names
-                if known and p not in known
-            ]
+        for block in BY_MODEL:
+            problems += _parameter_problems(block, getattr(phy, block), models)
         problems += _unsaid(phy.dynamic_params, models)
         problems += [
             p for name, model in models.items() if model is not None for p in _network_problems(name, model, phy)
@@ -77,6 +68,25 @@ def plugin_problems(config: Config) -> list[Problem]:
         problems += [p for name, model in models.items() for p in _forcing_problems(name, model, phy, needed)]
         problems += [p for name, model in models.items() for p in _attribute_problems(name, model, config)]
     return problems + _optimisation(config)
+
+
+def _parameter_problems(block: str, by_model: Mapping[str, Iterable[str]], models: Mapping[str, Any]) -> list[Problem]:
+    """Return what is wrong with the names of parameters in a block that lists them by model."""
+    problems: list[Problem] = []
+    for key, names in by_model.items():
+        model = next((m for name, m in models.items() if m is not None and key in (name, m.__name__)), None)
+        if model is None and (None in models.values() or key in process_models):
+            continue  # a model whose name is wrong may be the one meant; another model's list waits for its turn
+        if model is None:
+            hint = did_you_mean(key, models)
+            problems.append((f"model.phy.{block}: '{key}' is not among model.phy.name", hint))
+        known = parameter_names(model)
+        problems += [
+            (f"model.phy.{block}.{key}: {key} has no parameter '{p}'", did_you_mean(p, known))
+            for p in names
+            if known and p not in known
+        ]
+    return problems
 
 
 def _coupling_problems(config: Config) -> list[Problem]:
@@ -129,20 +139,21 @@ def _unsaid(dynamic: Mapping[str, list[str]], models: Mapping[str, Any]) -> list
 
 
 def under_class_names(config: Config) -> Config:
-    """Return the configuration with ``dynamic_params`` under the name of the class too, where a process model looks.
+    """Return the configuration with parameters by model under the name of the class too, where a process model looks.
 
     A plug-in may be registered under another name than its class has, and a configuration names the former.
     """
     phy = config.model.phy
     if phy is None:
         return config
-    dynamic = dict(phy.dynamic_params)
-    for name in phy.name:
-        if name in dynamic:
-            dynamic.setdefault(process_models.get(name).__name__, dynamic[name])
-    if dynamic == phy.dynamic_params:
+    blocks = {block: dict(getattr(phy, block)) for block in BY_MODEL}
+    for names in blocks.values():
+        for name in phy.name:
+            if name in names:
+                names.setdefault(process_models.get(name).__name__, names[name])
+    if all(names == getattr(phy, block) for block, names in blocks.items()):
         return config
-    model = config.model.model_copy(update={"phy": phy.model_copy(update={"dynamic_params": dynamic})})
+    model = config.model.model_copy(update={"phy": phy.model_copy(update=blocks)})
     return config.model_copy(update={"model": model})
 
 

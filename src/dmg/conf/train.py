@@ -7,8 +7,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from dmg.conf.period import Mask, Period
-from dmg.conf.section import OpenSection, as_list
+from dmg.conf.section import OpenSection, Section, as_list
 from dmg.errors import ConfigError
+
+Branch = Literal["network", "process", "correction", "ensemble"]
+"""Parts of the models that are trained apart."""
 
 
 class Optimizer(OpenSection):
@@ -33,6 +36,17 @@ class LossFunction(OpenSection):
     name: str = Field(description="Name of a loss; its arguments (eps, alpha, beta …) stand beside the name.")
 
 
+class Stage(Section):
+    """Some epochs in which only parts of the models are trained."""
+
+    train: Annotated[list[Branch], BeforeValidator(as_list)] = Field(
+        min_length=1,
+        description="What is trained: network (parameters of the process model), process (weights inside it: networks "
+        "on fluxes, global parameters), correction (of forcing or output), ensemble; the rest is frozen.",
+    )
+    epochs: PositiveInt | None = Field(None, description="For how many epochs; null, for the last stage, to the end.")
+
+
 class Train(Period):
     """Training: period, target, optimisation."""
 
@@ -46,6 +60,14 @@ class Train(Period):
     )
     optimizer: Optimizer = Field(default_factory=Optimizer, description="Optimizer and its arguments.")
     lr: PositiveFloat = Field(description="Learning rate.")
+    branch_lr: dict[Branch, PositiveFloat] = Field(
+        {}, description="Learning rates of parts of the models, {process: 0.001}; lr for the others."
+    )
+    stages: list[Stage] = Field(
+        [],
+        description="Training in stages, one after the other: [{epochs: 5, train: [network]}, {train: [process]}]; "
+        "after the last of them everything is trained.",
+    )
     lr_scheduler: Scheduler | None = Field(None, description="Scheduler and its arguments; null for none.")
     loss_function: LossFunction = Field(description="Loss and its arguments.")
     batch_size: PositiveInt = Field(description="Windows per minibatch, of all processes together.")
@@ -92,6 +114,25 @@ class Train(Period):
                 hint="raise train.batch_size, or choose another optimizer",
             )
         return self
+
+    @field_validator("stages")
+    @classmethod
+    def _only_the_last_is_open(cls, stages: list[Stage]) -> list[Stage]:
+        if any(stage.epochs is None for stage in stages[:-1]):
+            raise ConfigError(
+                "train.stages: a stage without epochs goes on to the end, and others follow it",
+                hint="say for how many epochs",
+            )
+        return stages
+
+    def trained_in(self, epoch: int) -> list[str] | None:
+        """Return which parts of the models an epoch (from 1) trains; None for all of them."""
+        end = 0
+        for stage in self.stages:
+            end += stage.epochs or self.epochs
+            if epoch <= end:
+                return list(stage.train)
+        return None
 
     @field_validator("lr_scheduler", mode="before")
     @classmethod

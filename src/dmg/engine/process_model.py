@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dmg.engine.declare import Attribute, Flux, Forcing, Ledger, Parameter, State, Values
 from dmg.engine.explicit import METHODS, advance
+from dmg.engine.free_parameters import GlobalParameters, check_name, with_fixed
 from dmg.engine.implicit import UNCONVERGED
 from dmg.engine.inner_network import InnerNetwork
 from dmg.engine.learned_flux import Learned, flux_networks, learned_in
@@ -39,11 +40,13 @@ class ProcessModel(StandaloneCall, nn.Module):
     ----------
     config
         Options of the block ``model.phy``, all optional: ``nmul`` (components, 1), ``dynamic_params`` ({class name:
-        [parameter names]}), ``warmup`` (0), ``warmup_states`` (true), ``dy_drop`` (0), ``routing`` (true), ``router``
-        (name of a registered one, instead of the model's own), ``variables`` (order of the forcings), ``nearzero``
-        (1e-5), ``cache_states`` (false), ``engine`` (auto); of a model with a ``tendency`` also ``solver`` (implicit;
-        euler, heun or rk4 for an explicit step) and ``substeps`` of an explicit one (1); ``networks`` ({flux: block},
-        for fluxes that the model names in ``adjustable``, see `dmg.engine.learned_flux`).
+        [parameter names]}), ``fixed_params`` ({class name: {parameter: value}}), ``global_params`` ({class name:
+        [parameter names]}: one learned value for all sites), ``warmup`` (0), ``warmup_states`` (true), ``dy_drop`` (0),
+        ``routing`` (true), ``router`` (name of a registered one, instead of the model's own), ``variables`` (order
+        of the forcings), ``nearzero`` (1e-5), ``cache_states`` (false), ``engine`` (auto); of a model
+        with a ``tendency`` also ``solver`` (implicit; euler, heun or rk4 for an explicit step) and ``substeps`` of an
+        explicit one (1); ``networks`` ({flux: block}, for fluxes that the model names in ``adjustable``, see
+        `dmg.engine.learned_flux`).
         ``comprout`` (route every component, then average) is accepted and changes nothing: the router is linear and
         its kernel is shared by the components of a site.
     device
@@ -119,7 +122,21 @@ class ProcessModel(StandaloneCall, nn.Module):
             raise StepError(f"{name} routes no flux, a router has nothing to do", hint="remove model.phy.router")
         self.router = router_class() if router_class is not None and routing else None
         dynamic = list((config.get("dynamic_params") or {}).get(name) or [])
-        supplied = tuple(p for p in self.parameter_table if p.default is None or p.name in dynamic)
+        shared = list((config.get("global_params") or {}).get(name) or [])
+        fixed = dict((config.get("fixed_params") or {}).get(name) or {})
+        self.parameter_table = with_fixed(name, self.parameter_table, fixed, [*dynamic, *shared])
+        for parameter in shared:
+            check_name(name, parameter, [p.name for p in self.parameter_table], "model.phy.global_params")
+            if parameter in dynamic:
+                raise StepError(
+                    f"'{parameter}' of {name} is global and dynamic",
+                    where="model.phy.global_params",
+                    hint="one value for all sites does not vary in time",
+                )
+        self.global_parameters = GlobalParameters([p for p in self.parameter_table if p.name in shared])
+        supplied = tuple(
+            p for p in self.parameter_table if p.name not in shared and (p.default is None or p.name in dynamic)
+        )
         self.layout = ParameterLayout(
             supplied,
             tuple(dynamic),
@@ -238,6 +255,11 @@ class ProcessModel(StandaloneCall, nn.Module):
         """
         raise StepError(f"{type(self).__name__} has no tendency", hint="write tendency(self, s, x, p)")
 
+    def unsupplied(self, supplied: Collection[str]) -> dict[str, float | Tensor]:
+        """Return the parameters that are not among those supplied: their fixed values, or their global ones [1, 1]."""
+        fixed = {p.name: p.default for p in self.parameter_table if p.default is not None}
+        return {n: v for n, v in {**fixed, **self.global_parameters()}.items() if n not in supplied}
+
     def learned(self, s: Values, x: Values, p: Values) -> Learned:
         """Return what a step asks for its ``adjustable`` fluxes.
 
@@ -300,8 +322,8 @@ class ProcessModel(StandaloneCall, nn.Module):
                 )
             value = layout.at_start(parameters, s.initial)
             if value is None:
-                default = next(p.default for p in self.parameter_table if p.name == s.initial)
-                value = parameters.static.new_full((parameters.static.shape[0], layout.components), default)
+                shape = parameters.static.shape[0], layout.components
+                value = torch.as_tensor(self.unsupplied(())[s.initial]).to(parameters.static).expand(shape)
             complete[s.name] = value if s.size == 1 else value.unsqueeze(-1).expand(*value.shape, s.size)
         return complete
 

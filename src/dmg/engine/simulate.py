@@ -209,7 +209,7 @@ def run_step(
     """Run a step of a model in a loop; the arguments are those of `simulate`, completed by `prepare`."""
     static, dynamic = layout.scale(parameters)
     supplied = static | dynamic
-    optional = {p.name: p.default for p in model.parameter_table if p.name not in supplied}
+    optional = model.unsupplied(supplied)
 
     def reduce(name: str, values: Tensor) -> Tensor:
         if components:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -370,7 +371,7 @@ def trace_step(
     home = next((w.device for w in (*model.parameters(), *model.buffers())), torch.device("cpu"))
     example = Example(model, supplied, dtype, home)
     memory = SymbolicMemory(graph, dtype)
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), _differentiable(example.weights.values()):
         for name, tensor in example.inputs.items():
             memory.bind(tensor, _input_nodes(graph, name, tensor))
         with memory:
@@ -390,6 +391,19 @@ def trace_step(
             zero = np.full(tuple(tensor.shape), graph.constant(0.0))
             _set_outputs(graph, f"d:{name}", zero if gradient is None else memory.nodes(gradient))
     return graph
+
+
+@contextmanager
+def _differentiable(weights: Iterable[Tensor]) -> Iterator[None]:
+    """Have gradients of weights that are frozen at present: the trace is that of all weights."""
+    frozen = [w for w in weights if not w.requires_grad]
+    for weight in frozen:
+        weight.requires_grad_()
+    try:
+        yield
+    finally:
+        for weight in frozen:
+            weight.requires_grad_(False)
 
 
 class _Seed(torch.autograd.Function):
@@ -440,7 +454,7 @@ class Example:
         self.forcings = {f.name: leaf(0.5 * (f.low + f.high), 1) for f in model.forcings}
         self.attributes = {a.name: leaf(0.5 * (a.low + a.high), 1) for a in model.attributes}
         self.parameters = {n: leaf(value, components) for n, value in middle.items() if n in supplied}
-        self.defaults = {p.name: p.default for p in model.parameter_table if p.name not in supplied}
+        self.supplied = list(supplied)
         self.weights = dict(model.named_parameters())
         self.inputs = {
             **{f"s:{name}": value for name, value in self.states.items()},
@@ -456,7 +470,7 @@ class Example:
         given = (
             Values("state", self._free(self.states)),
             Values("forcing", self._free(self.forcings | self.attributes)),
-            Values("parameter", self._free(self.parameters) | self.defaults),
+            Values("parameter", self._free(self.parameters) | self.model.unsupplied(self.supplied)),
         )
         model = self.model
         stores, series = model.tendency(*given) if model.implicit else model.step(*given, model.dt)

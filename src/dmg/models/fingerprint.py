@@ -111,14 +111,15 @@ def _process(model: nn.Module) -> Fingerprint:
         flux: {"role": n.role, "inputs": list(n.network.declared.names)} for flux, n in model.flux_networks.items()
     }
     found |= {"networks": inside} if inside else {}
-    supplied = {p.name for p in layout.parameters}
+    supplied, shared = {p.name for p in layout.parameters}, model.global_parameters.table
+    found |= {"global": {n: [p.low, p.high, p.unit] for n, p in shared.items()}} if shared else {}
     return found | {
         "time step": model.dt,
         "components": layout.components,
         "forcings": [[f.name, f.unit] for f in model.forcings],
         "attributes": [[a.name, a.unit] for a in model.attributes],
         "parameters": [[p.name, [p.low, p.high, p.unit]] for p in layout.parameters],
-        "fixed": {p.name: p.default for p in model.parameter_table if p.name not in supplied},
+        "fixed": {p.name: p.default for p in model.parameter_table if p.name not in {*supplied, *shared}},
         "dynamic": list(layout.dynamic),
         "link": layout.link,
         "states": [[s.name, [s.unit, s.size]] for s in model.states],

@@ -14,7 +14,7 @@ from dmg.core.data.normalisation import FILE_NAME, Normalisation
 from dmg.core.utils.processes import gather_sites
 from dmg.core.utils.weights_file import read_weights, save_model, weights_about, weights_path
 from dmg.engine import Budget
-from dmg.errors import RunError
+from dmg.errors import ConfigError, RunError, did_you_mean
 from dmg.models.delta_models import DeltaState
 from dmg.models.fingerprint import Fingerprint, as_json, fingerprint, first_difference
 from dmg.models.multimodels import ENSEMBLE, Ensemble
@@ -78,6 +78,8 @@ class ModelHandler(nn.Module):
         self.state: dict[str, DeltaState] = {}
         self.budget: dict[str, Budget] = {}
         self.epoch = 0
+        self._frozen: set[int] = set()
+        self._rests = False
 
     def _build(self) -> dict[str, nn.Module]:
         model = self.config.model
@@ -177,6 +179,9 @@ class ModelHandler(nn.Module):
         super().train(mode)
         if self.members_are_frozen:
             self.models.eval()
+        if self._rests:
+            for model in self.models.values():
+                model.nn_model.eval()
         return self
 
     def calc_loss(
@@ -236,13 +241,59 @@ class ModelHandler(nn.Module):
         """Return everything that is trained."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
+    def branches(self) -> dict[str, list[nn.Parameter]]:
+        """Return the weights of the parts that may be trained apart, by name of the part; those that have weights.
+
+        ``network`` supplies parameters (or is the whole model), ``process`` is inside process models, ``correction`` in
+        the coupling, ``ensemble`` weighs models.
+        """
+        found: dict[str, list[nn.Parameter]] = {"network": [], "process": [], "correction": [], "ensemble": []}
+        kinds = {"nn_model": "network", "phy_model": "process"}
+        for model in self.models.values():
+            for name, weight in model.named_parameters():
+                found[kinds.get(name.partition(".")[0], "correction")].append(weight)
+        found["ensemble"] = [] if self.ensemble is None else list(self.ensemble.parameters())
+        return {name: weights for name, weights in found.items() if weights}
+
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return everything that is trained as groups for an optimizer; the ensemble may have its own rate."""
-        rate = self.config.multimodel.learning_rate
-        if self.ensemble is None or not rate:
+        """Return everything that is trained as groups for an optimizer; parts may have rates of their own.
+
+        Raises
+        ------
+        ConfigError
+            If a part with a rate, or one that a stage trains, has no weights.
+        """
+        train, branches = self.config.train, self.branches()
+        asked = [*((name, "train.branch_lr") for name in train.branch_lr)]
+        asked += [(name, "train.stages") for stage in train.stages for name in stage.train]
+        for name, where in asked:
+            if not any(p.requires_grad for p in branches.get(name, ())):
+                raise ConfigError(
+                    f"the models have no weights that are '{name}'", where=where, hint=did_you_mean(name, branches)
+                )
+        rates = dict(train.branch_lr)
+        if self.config.multimodel.learning_rate and "ensemble" in branches:
+            rates.setdefault("ensemble", self.config.multimodel.learning_rate)
+        if not rates:
             return [{"params": self.get_parameters()}]
-        groups = [{"params": list(self.models.parameters())}, {"params": list(self.ensemble.parameters()), "lr": rate}]
+        groups = [{"params": [p for name in branches if name not in rates for p in branches[name]]}]
+        groups += [{"params": branches[name], "lr": rate} for name, rate in rates.items()]
         return [group for group in groups if any(p.requires_grad for p in group["params"])]
+
+    def train_only(self, names: Sequence[str] | None) -> None:
+        """Train only some parts of the models (see `branches`) from now on; all of them if None.
+
+        What is frozen gets no gradient, and a frozen network drops nothing.
+        """
+        for name, weights in self.branches().items():
+            for weight in weights:
+                if names is None or name in names:
+                    weight.requires_grad_(weight.requires_grad or id(weight) in self._frozen)
+                    self._frozen.discard(id(weight))
+                elif weight.requires_grad:
+                    weight.requires_grad_(False)
+                    self._frozen.add(id(weight))
+        self._rests = names is not None and "network" not in names
 
     def get_states(self) -> dict[str, DeltaState]:
         """Return the full states after the last call, name of the model to state."""

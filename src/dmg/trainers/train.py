@@ -131,6 +131,7 @@ class Training:
                 loss = self._run_epoch(self.epoch + 1)
             finally:
                 self.log.flush()
+                self.model.train_only(None)
             self.epoch += 1
             scalars = self._end_epoch(loss)
             if self.watch is not None:
@@ -174,6 +175,7 @@ class Training:
 
     def _run_epoch(self, epoch: int) -> float:
         """Run the minibatches of an epoch and return their mean loss."""
+        self.model.train_only(self.config.train.trained_in(epoch))
         self.model.train()
         losses = []
         with progress(self.n_batches, f"epoch {epoch}/{self.config.train.epochs}") as bar:
