@@ -65,6 +65,7 @@ def test_commands_use_keys_and_files_that_exist(words):
             "routing",
             "assert discharge.shape == (30, 4) and share.grad.abs().min() > 0 and inflow.grad.isfinite().all()",
         ),
+        ("couplings", "assert 'streamflow' in summary['held']"),
         ("your_own_equations", "assert abs(float(diffusivity) / 0.0398631 - 1.0) < 1e-3"),
         ("how_to_run", "from pathlib import Path; assert Path('output/in_python/metrics.json').exists()"),
     ],
