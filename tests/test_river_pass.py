@@ -51,7 +51,7 @@ def small_pieces(monkeypatch):
         SimulationPlan, "within", lambda m, e, sites, times, w, g=1: SimulationPlan(sites, times, 2, 35)
     )
     monkeypatch.setattr(SimulationPlan, "together", property(lambda self: (8, 2)))
-    monkeypatch.setattr(RiverPass, "bytes_each", 2.5e8)
+    monkeypatch.setattr(RiverPass, "costs", (0.0, 2e8))
 
 
 def sim(folder, name, out, **changes):
@@ -255,7 +255,7 @@ import json, sys
 from dmg.errors import DmgError
 from dmg.trainers import MsTrainer
 from dmg.trainers.river_pass import RiverPass
-RiverPass.bytes_each = 1e15
+RiverPass.costs = 0.0, 1e15
 MsTrainer(json.load(open(sys.argv[1]))).inference()
 """
 

@@ -35,8 +35,8 @@ DESCRIPTION = "discharge at the lower end of the unit"
 History = Mapping[str, Tensor] | None
 """What the routing remembers; None before the first step."""
 
-_PROBED = 1, 5
-"""Numbers of steps whose memory is measured."""
+_PROBED = 4
+"""Steps more, whose memory is measured; there are so many others that what the routing remembers does not count."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class RiverPass:
         downstream = process.read_downstream(whole.to(config.device))
         areas = network.rivers.accumulate(units["areas"].cpu().numpy())
         river = cls(name, process, network, downstream, areas, whole.fingerprint(), config.device)
-        _ = river.bytes_each
+        _ = river.costs
         return river
 
     @property
@@ -105,16 +105,17 @@ class RiverPass:
         return next(flux for flux in self.process.fluxes if flux.name == self.process.total)
 
     @cached_property
-    def bytes_each(self) -> float:
-        """Bytes that the tensors of one more step take."""
+    def costs(self) -> tuple[float, float]:
+        """Bytes that tensors take in any case, and those of one more step."""
         units = len(self.network.units)
         middle = {p.name: np.full(units, 0.5 * (p.low + p.high), np.float32) for p in self.process.layout.routing}
-        peaks = []
-        for steps in _PROBED:
+        few, peaks = 2 * getattr(self.process.router, "length", 1), []
+        for steps in (few, few + _PROBED):
             with PeakMemory() as memory:
                 self.run(np.zeros((steps, units), np.float32), middle, None)
             peaks.append(memory.peak)
-        return (peaks[1] - peaks[0]) / (_PROBED[1] - _PROBED[0])
+        each = (peaks[1] - peaks[0]) / _PROBED
+        return peaks[0] - few * each, each
 
     def start(self, state: FullState | None) -> History:
         """Return what the routing remembers of a state, if it does."""

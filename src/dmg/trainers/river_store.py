@@ -18,6 +18,7 @@ from dmg.errors import DataError
 from dmg.trainers.progress import progress
 from dmg.trainers.river_pass import DESCRIPTION, DISCHARGE, UNIT, History, RiverPass, runoff_of
 from dmg.trainers.simulate import cf_attributes
+from dmg.trainers.simulation_plan import SLACK
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -69,7 +70,9 @@ class RiverStore:
             If the store has no runoff, no parameters, or other units.
         """
         runoff, parameters = self._read(river)
-        steps = self._begin(self._about(river, runoff, parameters, start), runoff, river.bytes_each, memory)
+        fixed, each = river.costs
+        most = int((memory - fixed) / (SLACK * each + NUMPY_BYTES * runoff.shape[1]))
+        steps = self._begin(self._about(river, runoff, parameters, start), runoff, most)
         history, first = river.start(start), 0
         if self._state.exists():
             done = read_tree(self._state, "a state of a river", "remove the folder and route again")
@@ -138,8 +141,8 @@ class RiverStore:
             "start": None if start is None else str(start.time),
         }
 
-    def _begin(self, about: dict[str, Any], runoff: zarr.Array, bytes_each: float, memory: float) -> int:
-        """Return the steps of a piece: those of what was interrupted, if it is this; else begin."""
+    def _begin(self, about: dict[str, Any], runoff: zarr.Array, most: int) -> int:
+        """Return the steps of a piece: those of what was interrupted, if it is this; else begin with that many."""
         import zarr
 
         if self._plan.exists():
@@ -147,8 +150,7 @@ class RiverStore:
             if saved["about"] == about:
                 return saved["steps"]
         self.discard()
-        together, units = runoff.chunks[0], runoff.shape[1]
-        steps = max(1, min(runoff.shape[0], int(memory / (bytes_each + NUMPY_BYTES * units))))
+        together, steps = runoff.chunks[0], max(1, min(runoff.shape[0], most))
         if steps > together:
             steps -= steps % together
         zarr.open_group(self._unfinished, mode="w", zarr_format=2).create_array(
