@@ -11,7 +11,7 @@ from dmg.conf.observations import GEOGRAPHY
 from dmg.conf.period import format_date, parse_date
 from dmg.conf.plugins import plugin_problems
 from dmg.errors import ConfigError, did_you_mean
-from dmg.registry import loaders, networks, process_models, routers, samplers, samples
+from dmg.registry import heads, loaders, losses, networks, process_models, routers, samplers, samples
 
 if TYPE_CHECKING:
     from dmg.conf.config import Config
@@ -32,6 +32,7 @@ def check(config: Config) -> None:
         *_window(config),
         *_variables(config),
         *_flow_regime(config),
+        *_head(config),
         *_multimodel(config),
         *_tune(config),
         *plugin_problems(config),
@@ -189,6 +190,36 @@ def _flow_regime(config: Config) -> list[Problem]:
             "set model.flow_regime=null; a loss such as NseLogBatchLoss or RmseCombLoss gives low flows more weight",
         )
     ]
+
+
+def _head(config: Config) -> list[Problem]:
+    """A distribution is that of a network alone, and a loss has to be one that scores it."""
+    loss = config.train.loss_function.name
+    if loss not in losses:
+        return []
+    head, scored = config.model.head, getattr(losses.get(loss), "scores", "point")
+    if head is None:
+        fitting = next((n for n in heads.names() if heads.get(n).kind == scored), scored)
+        text = f"train.loss_function: {loss} scores a distribution, and model.head names none"
+        return [] if scored == "point" else [(text, f"set model.head={fitting}")]
+    problems: list[Problem] = []
+    if config.model.phy is not None:
+        models = ", ".join(config.model.phy.name)
+        problems.append(
+            (
+                f"model.head: {head.name} is what a network alone says of its targets; {models} computes them",
+                "set model.head=null; `dropout_ensemble` and `Conformal` of dmg.uncertainty work with any model",
+            )
+        )
+    if head.name in heads and heads.get(head.name).kind != scored:
+        fitting = [n for n in losses.names() if getattr(losses.get(n), "scores", "point") == heads.get(head.name).kind]
+        problems.append(
+            (
+                f"train.loss_function: {loss} does not train model.head: {head.name}",
+                f"set train.loss_function={' or '.join(fitting)}",
+            )
+        )
+    return problems
 
 
 def _multimodel(config: Config) -> list[Problem]:

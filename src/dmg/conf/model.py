@@ -167,7 +167,7 @@ class Nn(OpenSection):
     dropout: Fraction | None = Field(None, description="Dropout probability.")
     activation: str | None = Field(None, description="MlpModel: activation of the hidden layers.")
     out_size: PositiveInt | None = Field(
-        None, description="Outputs of a network without process model; null for the number of targets."
+        None, description="Targets of a network without process model; null for the number of train.target."
     )
     lstm_hidden_size: PositiveInt | None = Field(None, description="LstmMlpModel: width of the LSTM.")
     mlp_hidden_size: PositiveInt | None = Field(None, description="LstmMlpModel: width of the MLP.")
@@ -186,6 +186,15 @@ class Nn(OpenSection):
     forcings: Names = Field([], description="Forcings that the network sees.")
     attributes: Names = Field([], description="Attributes that the network sees.")
     cache_states: bool | None = Field(None, description="Set from cache_states.")
+
+
+class Head(OpenSection):
+    """What a network alone says of a target; arguments of the head stand beside its name."""
+
+    name: str = Field(
+        description="quantiles (levels, 0.5 among them; with PinballLoss) or normal (mean and variance, levels to "
+        "report; with NormalNllLoss)."
+    )
 
 
 class Model(Section):
@@ -213,6 +222,9 @@ class Model(Section):
     phy: Phy | None = Field(None, description="Process model; null for a pure network.")
     nn: Nn = Field(description="Network.")
     coupling: Coupling = Field(default_factory=Coupling, description="Coupling of the two.")
+    head: Head | None = Field(
+        None, description="Distribution of the targets that a network alone predicts; null for one number each."
+    )
 
     @field_validator("warmup", mode="before")
     @classmethod

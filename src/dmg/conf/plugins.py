@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 from dmg.conf.derive import is_timeless
 from dmg.conf.observations import GEOGRAPHY
 from dmg.errors import UnknownNameError, did_you_mean
-from dmg.registry import Registry, delta_models, loaders, losses, networks, process_models, routers, samplers, trainers
+from dmg.registry import (
+    Registry,
+    delta_models,
+    heads,
+    loaders,
+    losses,
+    networks,
+    process_models,
+    routers,
+    samplers,
+    trainers,
+)
 
 if TYPE_CHECKING:
     from dmg.conf.config import Config
@@ -46,6 +57,9 @@ def plugin_problems(config: Config) -> list[Problem]:
         problems += _unknown(config.multimodel.arguments, known, "multimodel") if weigher is not None else []
         find(losses, config.multimodel.loss_function, "multimodel.loss_function")
     loss = find(losses, config.train.loss_function.name, "train.loss_function.name")
+    if config.model.head is not None:
+        head = find(heads, config.model.head.name, "model.head.name")
+        problems += _unknown(config.model.head.arguments, head.options, "model.head") if head is not None else []
     if loss is not None:
         known = getattr(loss, "defaults", {})
         problems += _unknown(config.train.loss_function.arguments, known, "train.loss_function")

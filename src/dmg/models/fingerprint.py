@@ -90,6 +90,7 @@ def _model(model: nn.Module) -> Fingerprint:
     found: Fingerprint = {"process": None if process is None else _process(process)}
     if hasattr(model, "target_names"):
         found["targets"] = list(model.target_names)
+        found |= {"head": model.head.description} if model.head.width > 1 else {}
     if hasattr(model, "member_names"):
         found["members"] = list(model.member_names)
     network = getattr(model, "nn_model", None)

@@ -17,6 +17,7 @@ from dmg.engine import Budget
 from dmg.errors import ConfigError, RunError, did_you_mean
 from dmg.models.delta_models import DeltaState
 from dmg.models.fingerprint import Fingerprint, as_json, fingerprint, first_difference
+from dmg.models.heads import make_head
 from dmg.models.multimodels import ENSEMBLE, Ensemble
 from dmg.models.neural_networks import load_nn_model
 from dmg.models.wrappers import NnModel
@@ -47,6 +48,8 @@ class ModelHandler(nn.Module):
     ensemble
         What combines several models under ``multimodel_type``; None without one. Its outputs, loss and state stand
         under the name ``ensemble`` beside those of the models.
+    head
+        What networks alone say of a target.
     loss_dict
         Name of a model to its last loss.
     state
@@ -68,6 +71,7 @@ class ModelHandler(nn.Module):
         self.device = torch.device(device or config.device)
         self.verbose = verbose
         self.models = nn.ModuleDict(self._build())
+        self.head = make_head(config.model.head)
         kind = config.multimodel_type
         self.ensemble = Ensemble(config, list(self.models), self.device) if kind and len(self.models) > 1 else None
         self.members_are_frozen = self.ensemble is not None and kind == "nn_sequential"
@@ -99,6 +103,11 @@ class ModelHandler(nn.Module):
             built[name] = coupling(phy_model=process, nn_model=network, config=model.model_dump(), device=self.device)
             built[name].precision = self.config.train.precision
         return built
+
+    @property
+    def trained_outputs(self) -> list[str]:
+        """Names of what the loss looks at."""
+        return [name for target in self.config.train.target for name in self.head.trained(target)]
 
     @property
     def model_dict(self) -> nn.ModuleDict:
@@ -204,9 +213,10 @@ class ModelHandler(nn.Module):
             output = self.output_dict[name]
             loss = torch.zeros((), device=self.device)
             for k, target in enumerate(train.target):
-                if target not in output:
+                told = self.head.trained(target)
+                if not set(told) <= set(output):
                     raise RunError(
-                        f"{name} returns no '{target}'",
+                        f"{name} returns no '{next(n for n in told if n not in output)}'",
                         where="train.target",
                         hint=f"targets can be {', '.join(output)}",
                     )
@@ -216,10 +226,11 @@ class ModelHandler(nn.Module):
                 if criterion is None:
                     from dmg.models.criterion import load_criterion
 
-                    criterion = load_criterion(observed, train.loss_function, device=self.device)
+                    criterion = load_criterion(observed, train.loss_function, device=self.device, head=self.head)
                     sites = None
                 weight = train.target_weights.get(target, 1.0)
-                loss = loss + weight * criterion(gather_sites(output[target]), observed, sample_ids=sites)
+                predicted = output[target] if told == [target] else torch.cat([output[n] for n in told], -1)
+                loss = loss + weight * criterion(gather_sites(predicted), observed, sample_ids=sites)
             self.loss_dict[name] = float(loss.detach())
             if self.verbose:
                 print(f"{name} loss: {self.loss_dict[name]:.6f}")

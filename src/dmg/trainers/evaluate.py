@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dmg.core.calc.metrics import Metrics
+from dmg.core.calc.quantiles import central_intervals, coverage, quantile_crps
 from dmg.core.data.lazy_series import in_memory
 from dmg.errors import DataError
 
 if TYPE_CHECKING:
     from dmg.core.data.batch import Batch
+    from dmg.models.heads import Head
     from dmg.trainers.simulate import Simulation
 
 Scores = dict[str, dict[str, np.ndarray]]
@@ -62,6 +65,23 @@ def score(simulation: Simulation, observed: dict[str, np.ndarray], names: list[s
         if target in observed:
             found = Metrics(predicted.T, observed[target].T, sites=simulation.sites, names=names)
             scores[name] = {metric: np.asarray(getattr(found, metric)) for metric in found.names}
+    return scores
+
+
+def score_quantiles(simulation: Simulation, observed: dict[str, np.ndarray], head: Head) -> Scores:
+    """Return the scores [N] of the quantiles of every target: the CRPS, and the coverage of central intervals."""
+    scores: Scores = {}
+    for target, series in observed.items():
+        names = [name for name in head.reported(target) if name in simulation.series]
+        if not names:
+            continue
+        quantiles = np.stack([simulation.series[name] for name in names])
+        with np.errstate(invalid="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a site without observations has no score
+            found = {"crps": np.nanmean(quantile_crps(quantiles, head.levels, series), axis=0)}
+        for share, (low, high) in central_intervals(head.levels).items():
+            found[f"coverage_{share:g}"] = coverage(quantiles[low], quantiles[high], series)
+        scores[target] = found
     return scores
 
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dmg.core.calc.quantiles import quantile_reliability
 from dmg.core.post import (
     geoplot_single_metric,
     plot_cdf,
     plot_hydrograph_grid,
     plot_loss,
     plot_parameters,
+    plot_reliability,
     print_metrics,
 )
 from dmg.trainers.site_table import TRUE
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SHOWN = ("nse", "kge", "corr", "rmse", "pbias")
+SHOWN = ("nse", "kge", "corr", "rmse", "pbias", "crps", "coverage_0.9")
 
 
 def draw_loss(run: RunDirectory, losses: dict[int, float], scores: dict[int, float]) -> None:
@@ -77,6 +79,7 @@ def draw_evaluation(
             title = f"{name}: NSE at {len(simulation.sites)} sites"
             geoplot_single_metric(places, "nse", folder / f"map_nse{suffix}.png", title=title)
     _draw_parameters(trainer, table)
+    _draw_reliability(trainer, simulation, observed)
 
 
 def print_scores(summary: dict[str, Any]) -> str:
@@ -127,6 +130,19 @@ def _draw_hydrographs(
         ylabel=f"{name} ({simulation.units[name]})",
         save_path=path,
     )
+
+
+def _draw_reliability(trainer: Trainer, simulation: Simulation, observed: dict[str, np.ndarray]) -> None:
+    """Draw how many observations lie below each quantile, if the model tells quantiles."""
+    head = trainer.model.head
+    curves = {}
+    for target, series in observed.items():
+        names = [name for name in head.reported(target) if name in simulation.series]
+        if names and np.isfinite(series).any():
+            quantiles = np.stack([simulation.series[name] for name in names])
+            curves[target] = (np.array(head.levels), quantile_reliability(quantiles, head.levels, series))
+    if curves:
+        plot_reliability(curves, save_path=trainer.run_dir.plot_dir / "reliability.png")
 
 
 def _draw_parameters(trainer: Trainer, table: xr.Dataset) -> None:

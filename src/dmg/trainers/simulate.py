@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,6 +114,7 @@ def simulate_sites(
     sites = list(dataset.sites) if dataset.sites is not None else [str(i) for i in range(n_sites)]
     moment = {"time": _times(dataset)[-1], "step": _step(dataset, start), **made}
     begins = range(0, n_sites, batch_size)
+    target_of = {n: target for m in model.models.values() for n, target in getattr(m, "target_of", {}).items()}
     parts: dict[int, _Part] = {}
     with evaluating(model), progress(n_sites, description, unit="site") as bar:
         for begin in begins[rank() :: world()]:
@@ -122,7 +123,7 @@ def simulate_sites(
             at = _state_sites(batch, sites[begin:end])
             before = None if start is None else start.of(at, model.device)
             result = model(batch, state=before, static=static, outputs=outputs, whole_state=True, account=account)
-            found = _named(result, batch, outputs)
+            found = _named(result, batch, outputs, target_of)
             labels = {_label(m, n, len(result)): n for m, named in result.items() for n in named}
             parts[begin] = _Part(
                 found,
@@ -169,8 +170,10 @@ def _state_sites(batch: Batch, sites: list[str]) -> list[str]:
     return sites if upstream is None else upstream.sites
 
 
-def _named(result: dict[str, dict[str, Any]], batch: Batch, wanted: Sequence[str] | None) -> dict[str, np.ndarray]:
-    """Return the wanted outputs, [T, B] or [B], by name, targets in the output unit."""
+def _named(
+    result: dict[str, dict[str, Any]], batch: Batch, wanted: Sequence[str] | None, target_of: Mapping[str, str]
+) -> dict[str, np.ndarray]:
+    """Return the wanted outputs, [T, B] or [B], by name, targets and their quantiles in the output unit."""
     scale = batch.get("denorm_fn")
     found = {}
     for model_name, outputs in result.items():
@@ -186,8 +189,9 @@ def _named(result: dict[str, dict[str, Any]], batch: Batch, wanted: Sequence[str
                     where="model.outputs",
                     hint="call the model itself for series of units",
                 )
-            if scale is not None and name in scale.names:
-                values = scale(values, name)
+            target = target_of.get(name, name)
+            if scale is not None and target in scale.names:
+                values = scale(values, target)
             found[_label(model_name, name, len(result))] = values.cpu().numpy()
     return found
 
@@ -221,6 +225,8 @@ def _units(model: ModelHandler, dataset: Batch, names: list[str]) -> dict[str, s
         declared |= {p.name: p.unit for p in getattr(process, "parameter_table", ()) if p.name not in declared}
         if scale is not None:
             declared |= {name: unit for name, unit in scale.units.items() if unit}
+        known = {**dataset.units, **declared}
+        declared |= {n: known[t] for n, t in getattr(coupled, "target_of", {}).items() if t in known}
         for name, unit in {**dataset.units, **declared}.items():
             label = _label(model_name, name, len(model.models))
             units[label] = units[f"{label}_no_rout"] = units[f"{label}_process"] = unit

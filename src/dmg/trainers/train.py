@@ -212,7 +212,7 @@ class Training:
 
         def add_gradient() -> Tensor:
             with own_sites(batch) as part:
-                self.model(part, outputs=self.config.train.target)
+                self.model(part, outputs=self.model.trained_outputs)
                 loss = self.model.calc_loss(batch, self.loss_func)
             seen[:] = [loss.item(), math.nan]
             self.guard.check_loss(loss)

@@ -235,7 +235,8 @@ class Trainer(BaseTrainer):
         config, data = self.config, self.eval_dataset
         self.load_weights()
         self.begin(data={"test": data.fingerprint()})
-        targets, more = list(config.train.target), config.model.outputs
+        targets, head = list(config.train.target), self.model.head
+        more = [*config.model.outputs, *(name for target in targets for name in head.reported(target))]
         start = self.initial_state()
         runs: dict[str, Simulation] = {}
         constant = all(getattr(m, "has_constant_statics", True) for m in self.model.models.values())
@@ -250,6 +251,9 @@ class Trainer(BaseTrainer):
         self.simulation = simulation = runs[config.model.static]
         observed = scoring.observations(data, len(simulation.times))
         scores = {static: scoring.score(run, observed) for static, run in runs.items()}
+        for static, run in runs.items():
+            for target, values in scoring.score_quantiles(run, observed, head).items():
+                scores[static][target] |= values
         budgets = site_budgets(simulation)
         summary = {static: scoring.aggregate(values, data.holdout) for static, values in scores.items()}
         self.metrics = scoring.plain(
@@ -387,7 +391,9 @@ class Trainer(BaseTrainer):
         inside = slice(None) if data.times is None else slice(int(np.searchsorted(data.times, first)), None)
         observed = data["target"][inside]
         return {
-            target: load_criterion(observed[..., k : k + 1], config.train.loss_function, device=config.device)
+            target: load_criterion(
+                observed[..., k : k + 1], config.train.loss_function, device=config.device, head=self.model.head
+            )
             for k, target in enumerate(config.train.target)
         }
 

@@ -1,4 +1,4 @@
-"""Prediction intervals: of an ensemble, how often they hold the observation, how wide they are."""
+"""Prediction intervals: of an ensemble, how wide they are."""
 
 from __future__ import annotations
 
@@ -13,15 +13,6 @@ def ensemble_interval(members: ArrayLike, level: float) -> tuple[Floats, Floats]
     x = np.asarray(members, dtype=np.float64)
     lower, upper = np.quantile(x, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
     return lower, upper
-
-
-def coverage(lower: ArrayLike, upper: ArrayLike, observed: ArrayLike) -> Floats:
-    """Return the share of the observations [T, …] that lie within the interval; NaN where nothing was observed."""
-    low, high, y = (np.asarray(values, dtype=np.float64) for values in (lower, upper, observed))
-    known = np.isfinite(y)
-    inside = known & (y >= low) & (y <= high)
-    with np.errstate(invalid="ignore"):
-        return inside.sum(axis=0) / known.sum(axis=0)
 
 
 def relative_width(lower: ArrayLike, upper: ArrayLike, observed: ArrayLike, level: float) -> Floats:

@@ -45,6 +45,8 @@ class BaseCriterion(nn.Module):
     defaults: ClassVar[dict[str, float]] = {}
     #: Whether the loss is scaled by the spread of each site's observations.
     needs_y_obs: ClassVar[bool] = False
+    #: What is scored: one number for every target, or the kind of a head (`dmg.models.heads.Head`).
+    scores: ClassVar[str] = "point"
 
     def __init__(
         self,

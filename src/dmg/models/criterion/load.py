@@ -9,6 +9,7 @@ import torch
 
 from dmg.errors import ConfigError
 from dmg.models.criterion.base import ArrayLike, BaseCriterion, loss_block
+from dmg.models.heads.base import Head
 from dmg.registry import losses
 
 
@@ -17,6 +18,7 @@ def load_criterion(
     config: Mapping[str, Any] | Any | None,
     name: str | None = None,
     device: str | torch.device | None = "cpu",
+    head: Head | None = None,
 ) -> BaseCriterion:
     """Build the loss of a block ``train.loss_function``.
 
@@ -30,6 +32,8 @@ def load_criterion(
         The loss, if the block does not name it; it overrides the block.
     device
         Where the loss is computed.
+    head
+        What the network says of a target; a loss that scores its distribution is told what it is (levels …).
 
     Raises
     ------
@@ -42,4 +46,6 @@ def load_criterion(
     name = name or block.get("name")
     if not name:
         raise ConfigError("the loss has no name", where="train.loss_function.name", hint="name: RmseCombLoss")
-    return losses.get(name)(block, device, y_obs=y_obs)
+    loss = losses.get(name)
+    told = head.loss_arguments if head is not None and getattr(loss, "scores", "point") == head.kind else {}
+    return loss(block, device, y_obs=y_obs, **told)

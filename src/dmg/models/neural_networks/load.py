@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from dmg.errors import ConfigError
+from dmg.models.heads import make_head
 from dmg.models.neural_networks.base import BaseNetwork
 from dmg.registry import networks
 
@@ -22,7 +23,8 @@ def load_nn_model(
     """Build the network of a model block.
 
     Inputs are the forcings followed by the attributes; outputs are as many as the process model learns,
-    else ``nn.out_size``, else the number of targets (known if the whole configuration is given).
+    else what the head needs for ``nn.out_size`` targets, or for those that there are (known if the whole configuration
+    is given).
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ def load_nn_model(
             hint="list the variables it sees under model.nn.forcings and model.nn.attributes",
         )
     count = len(ensemble_list) if ensemble_list else getattr(phy_model, "learnable_param_count", None)
-    ny = count or config_nn.get("out_size") or len(targets)
+    ny = count or (config_nn.get("out_size") or len(targets)) * make_head(config.get("head")).width
     if not ny and not (config_nn.get("out_size1") and config_nn.get("out_size2")):
         raise ConfigError(
             f"nothing says how many outputs {name} has",

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from torch import nn
 
 _kept: ContextVar[bool] = ContextVar("dropout_kept", default=False)
+_noisy: ContextVar[bool] = ContextVar("noise_drawn", default=False)
 
 
 @contextmanager
@@ -29,3 +30,18 @@ def dropout_kept() -> Iterator[None]:
 def drops(network: nn.Module) -> bool:
     """Return whether a network drops now: in training, or where dropout is kept."""
     return network.training or _kept.get()
+
+
+@contextmanager
+def noise_drawn() -> Iterator[None]:
+    """Let networks alone answer with a draw of the distribution that their head tells."""
+    token = _noisy.set(True)
+    try:
+        yield
+    finally:
+        _noisy.reset(token)
+
+
+def draws_noise() -> bool:
+    """Return whether predictions are draws now."""
+    return _noisy.get()

@@ -13,26 +13,31 @@ from dmg.core.utils.evaluating import evaluating
 from dmg.core.utils.precision import network_precision
 from dmg.errors import ConfigError, StepError
 from dmg.models.delta_models.delta_state import DeltaState
+from dmg.models.heads import make_head
+from dmg.models.neural_networks.monte_carlo import draws_noise
 from dmg.registry import delta_models
 
 
 @delta_models.register("NnModel")
 class NnModel(nn.Module):
-    """A network whose outputs are the targets themselves.
+    """A network whose outputs are the targets themselves, or distributions of them (``model.head``).
 
     Parameters
     ----------
     target_names
-        One name per output of the network.
+        Names; the network has one output for each, or as many as the head needs.
     model
-        A network [T, B, nx] -> [T, B, number of targets].
+        A network [T, B, nx] -> [T, B, number of targets * width of the head].
     config
-        The block ``model``: ``warmup`` steps are cut from every output; the network is built from it if none is given.
+        The block ``model``: ``warmup`` steps are cut from every output, ``head`` says what the outputs mean; the
+        network is built from it if none is given.
     device
         Where to build it.
 
     Attributes
     ----------
+    head
+        What the network says of a target.
     precision
         ``float32`` or ``bf16``: arithmetic of the network in training.
     """
@@ -54,7 +59,13 @@ class NnModel(nn.Module):
 
             model = load_nn_model(config, device=device)
         self.nn_model = model.to(device)
+        self.head = make_head(config.get("head"))
         self.precision = "float32"
+
+    @property
+    def target_of(self) -> dict[str, str]:
+        """Name of a quantile to the target that it is one of."""
+        return {name: target for target in self.target_names for name in self.head.reported(target)}
 
     def forward(
         self,
@@ -63,7 +74,7 @@ class NnModel(nn.Module):
         batched: bool = False,
         outputs: Sequence[str] | None = None,
     ) -> dict[str, Tensor]:
-        """Return target name to prediction [T - warmup, B, 1]."""
+        """Return target name to prediction [T - warmup, B, 1]; with a head that tells distributions also quantiles."""
         with evaluating(self) if eval else nullcontext():
             return self.run(data_dict, outputs=outputs)[0]
 
@@ -89,10 +100,12 @@ class NnModel(nn.Module):
                 prediction = self.nn_model(x)
         if prediction.dtype is torch.bfloat16:
             prediction = prediction.float()
-        if prediction.shape[-1] != len(self.target_names):
+        width = self.head.width
+        if prediction.shape[-1] != width * len(self.target_names):
+            several = f", of which each needs {width}" if width > 1 else ""
             raise ConfigError(
                 f"the network has {prediction.shape[-1]} outputs for {len(self.target_names)} targets "
-                f"({', '.join(self.target_names)})",
+                f"({', '.join(self.target_names)}){several}",
                 where="model.nn.out_size",
                 hint="set it to the number of train.target",
             )
@@ -102,6 +115,8 @@ class NnModel(nn.Module):
                 f"the window has {x.shape[0]} steps, the warm-up takes {warmup} of them",
                 hint="give a longer window or a shorter model.warmup",
             )
-        wanted = self.target_names if outputs is None else outputs
-        series = {name: prediction[warmup:, :, i : i + 1] for i, name in enumerate(self.target_names) if name in wanted}
-        return series, DeltaState(memory)
+        wanted = [*self.target_names, *self.target_of] if outputs is None else outputs
+        series: dict[str, Tensor] = {}
+        for target, raw in zip(self.target_names, prediction[warmup:].split(width, dim=-1), strict=True):
+            series |= self.head.series(target, raw, draw=draws_noise())
+        return {name: values for name, values in series.items() if name in wanted}, DeltaState(memory)
