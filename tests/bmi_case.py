@@ -107,7 +107,11 @@ def random_run(
     skewed = {"prcp", "streamflow"} if config.model.flow_regime == "low" else set()
     Normalisation(normalised, frozenset(config.model.use_log_norm) | skewed, about).save(folder / "model" / FILE_NAME)
     torch.manual_seed(5)
-    ModelHandler(config).save_model(1, folder / "model")
+    model = ModelHandler(config)
+    with torch.no_grad():
+        for weight in model.parameters():  # also those that start from zero
+            weight.add_(0.2 * torch.rand_like(weight) - 0.1)
+    model.save_model(1, folder / "model")
     rng, sites = np.random.default_rng(2), ["a", "b", "c"]
     hours = round(24 * declared.dt) if declared else 24
     times = np.datetime64("2001-01-01", "ns") + np.arange(STEPS) * np.timedelta64(hours, "h")

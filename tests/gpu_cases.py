@@ -57,6 +57,18 @@ def _heun(options: dict[str, Any]) -> ProcessModel:
     return Layers({**options, "solver": "heun", "substeps": 2})
 
 
+def _learned(options: dict[str, Any]) -> ProcessModel:
+    """HBV with networks on two of its fluxes, all weights at work, and a global parameter."""
+    network = {"inputs": ["SM/parFC", "prcp"], "hidden": [3, 2], "activation": "silu"}
+    inside = {"recharge": network | {"role": "replace"}, "AET_hydro": network}
+    model = Hbv({**options, "networks": inside, "global_params": {"Hbv": ["parCWH"]}})
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(torch.rand(weight.shape, generator=generator) - 0.5)
+    return model
+
+
 def _cases() -> Iterator[tuple[str, Case]]:
     hbv = partial(Case, Hbv, dynamic=("parBETA", "parBETAET"), options={"fluxes": ["streamflow", "AET_hydro"]})
     for dtype in (torch.float32, torch.float64):
@@ -71,6 +83,7 @@ def _cases() -> Iterator[tuple[str, Case]]:
         yield f"vectors-{kind}", Case(UnitHydrograph, 4, 5, 8, ("lag",), dtype)
         yield f"vectors-again-{kind}", Case(UnitHydrograph, 3, 3, 9, ("k",), dtype, kept_bytes=1000)
         yield f"network-{kind}", Case(NetworkInside, 2, 5, 6, ("k",), dtype)
+        yield f"flux-networks-{kind}", Case(_learned, 2, 5, 4, (), dtype, options={"fluxes": ["streamflow"]})
         yield f"implicit-{kind}", Case(HbvAdj, 3, 5, 6, ("parFC",), dtype)
         yield f"implicit-again-{kind}", Case(HbvAdj, 4, 3, 7, (), dtype, kept_bytes=1000)
         yield f"algebraic-{kind}", Case(Steep, 3, 5, 4, ("k",), dtype)

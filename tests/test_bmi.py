@@ -69,6 +69,24 @@ def test_models_side_by_side_stream(tmp_path, kind):
     check_stream(tmp_path, *random_run(tmp_path / "run", "Hbv", **several))
 
 
+COUPLINGS = {
+    "networks on fluxes": {"model__phy__networks": {"recharge": {"inputs": ["SM/parFC", "pet"], "hidden": [3]}}},
+    "corrections": {
+        "model__coupling": {
+            "name": "CorrectedModel",
+            "factors": {"prcp": [0.5, 2.0]},
+            "by": "inputs",
+            "network": {"name": "LstmModel", "hidden_size": 3},
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("kind", COUPLINGS)
+def test_other_couplings_stream(tmp_path, kind):
+    check_stream(tmp_path, *random_run(tmp_path / "run", "Hbv", **COUPLINGS[kind]))
+
+
 def check_stream(tmp_path, run, store):
     loaded = dmg.load_run(run)
     phy = loaded.config.model.phy

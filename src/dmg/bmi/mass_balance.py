@@ -49,9 +49,15 @@ class MassBalance:
 
     @staticmethod
     def of(stream: Stream, step: float) -> MassBalance | None:
-        """Return the account of a stream; None for models that declare no ledger, or several side by side."""
+        """Return the account of a stream; None for models that declare no ledger, or several side by side.
+
+        There is none either where a coupling corrects forcings or outputs: it makes water, or loses it.
+        """
         one = stream.process
-        return MassBalance(one, stream, step) if one is not None and one.ledger else None
+        if one is None or not one.ledger:
+            return None
+        kept = all(getattr(model, "keeps_budget", True) for model in stream.run.model.models.values())
+        return MassBalance(one, stream, step) if kept else None
 
     @property
     def outputs(self) -> list[str]:

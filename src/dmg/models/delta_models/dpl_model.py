@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,8 @@ class Window:
         Component weights of the total flow, if there are any.
     downstream
         Where the sites flow to, if the model gathers them.
+    before
+        Name to series [warmup, B] of what was computed in the warm-up.
     correction
         What a network that corrects the outputs sees, and its hidden state before the first step.
     """
@@ -50,6 +52,7 @@ class Window:
     memory: Any = None
     weights: Tensor | None = None
     downstream: Any = None
+    before: Mapping[str, Tensor] = field(default_factory=dict)
     correction: tuple[Any, Any] | None = None
 
     def part(self, begin: int, end: int | None = None, start: ModelState | None = None) -> Window:
@@ -83,12 +86,16 @@ class DplModel(nn.Module):
     ----------
     precision
         ``float32`` or ``bf16``: arithmetic of the network in training; the process model's is float32 in any case.
+    keeps_budget
+        Whether the forcing that is given and the outputs that are returned are those of the process model.
 
     Examples
     --------
     Called with a data set alone, the model behaves as published: no state, warm-up at the start of the window. ``run``
     goes from a full state to a full state.
     """
+
+    keeps_budget: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -244,12 +251,13 @@ class DplModel(nn.Module):
         raw_at, memory = self.raw_parameters(data_dict, (step,), state.network if state else None, held)
         raw = model.drop_dynamics(raw_at[step])
         process = state.process if state else model.cold_state(sites, dtype=forcing.dtype, device=forcing.device)
+        before: dict[str, Tensor] = {}
         if warmup:
             with torch.no_grad():
-                wanted = [name for name in model.routed if name in model.fluxes_of(self._of_process(outputs))]
+                wanted = self._in_warmup(outputs)
                 if downstream is not None:
                     wanted += [name for name in model.gathered if outputs is None or name in outputs]
-                _, process = model.run(
+                before, process = model.run(
                     forcing[:warmup],
                     raw.window(0, warmup),
                     process,
@@ -258,7 +266,7 @@ class DplModel(nn.Module):
                     downstream=downstream,
                 )
         rest, weights = raw.window(warmup, steps), data_dict.get("muwts")
-        return Window(forcing[warmup:], attributes, rest, process, memory, weights, downstream)
+        return Window(forcing[warmup:], attributes, rest, process, memory, weights, downstream, before)
 
     def run_window(self, window: Window, outputs: Sequence[str] | None = None) -> tuple[dict[str, Tensor], DeltaState]:
         """Run the process model over a window; returns what ``run`` does."""
@@ -275,6 +283,11 @@ class DplModel(nn.Module):
         result = {name: values if name in model.derived else values[..., None] for name, values in series.items()}
         result |= self._parameters_among(outputs, window.raw)
         return result, DeltaState(window.memory, window.raw.static, process)
+
+    def _in_warmup(self, outputs: Sequence[str] | None) -> list[str]:
+        """Return what the process model computes in the warm-up: what its river remembers."""
+        model = self.phy_model
+        return [name for name in model.routed if name in model.fluxes_of(self._of_process(outputs))]
 
     def _of_process(self, outputs: Sequence[str] | None) -> list[str] | None:
         """Return the outputs that the process model computes; the others are parameters."""

@@ -46,6 +46,7 @@ class ForcingCorrectionModel(DplModel):
     """
 
     options: ClassVar[tuple[str, ...]] = ("factors", "offsets", "by", "hidden", "sites")
+    keeps_budget: ClassVar[bool] = False
 
     def __init__(self, *, config: Mapping[str, Any], **options: Any) -> None:
         super().__init__(config=config, **options)

@@ -25,7 +25,7 @@ class ResidualModel(DplModel):
     """A `DplModel` with a second network that corrects simulated series.
 
     The network sees what the first one sees, and the logarithm of one more than what it corrects. It may have a memory,
-    which is part of the state; it begins where the warm-up ends. At first it corrects nothing. What the process model
+    which is part of the state and spun up with it. At first it corrects nothing. What the process model
     gave is the output ``<name>_process``; its budget is not that of the corrected series.
 
     Parameters
@@ -44,6 +44,7 @@ class ResidualModel(DplModel):
     """
 
     options: ClassVar[tuple[str, ...]] = ("corrects", "how", "network")
+    keeps_budget: ClassVar[bool] = False
 
     def __init__(self, *, config: Mapping[str, Any], **options: Any) -> None:
         super().__init__(config=config, **options)
@@ -88,11 +89,16 @@ class ResidualModel(DplModel):
                 where="model.coupling",
                 hint="name: DplModel",
             )
-        own, before = state.network if state is not None and state.network is not None else (None, None)
+        own, memory = state.network if state is not None and state.network is not None else (None, None)
         inner = None if state is None else replace(state, network=own)
         window = super().window(data_dict, inner, static=static, outputs=self._needed(outputs))
-        seen = data_dict["xc_nn_norm"][-len(window.forcing) :] if self.sees else None
-        return replace(window, correction=(seen, before))
+        seen, start = data_dict["xc_nn_norm"] if self.sees else None, 0
+        if window.before:
+            plain = torch.stack([window.before[name] for name in self.corrects], dim=-1)
+            start = len(plain)
+            with torch.no_grad():
+                _, memory = self.correct(plain, None if seen is None else seen[:start])
+        return replace(window, correction=(None if seen is None else seen[start:], memory))
 
     def run_window(self, window: Window, outputs: Sequence[str] | None = None) -> tuple[dict[str, Tensor], DeltaState]:
         """Run the process model over a window and correct it; a window without inputs for that is left as it is."""
@@ -146,6 +152,9 @@ class ResidualModel(DplModel):
         for name, values in zip(self.corrects, self.correct(plain, seen)[0].split(1, dim=-1), strict=True):
             series[f"{name}{UNCORRECTED}"], series[name] = series[name], values
         return {name: series[name] for name in (series if outputs is None else outputs)}
+
+    def _in_warmup(self, outputs: Sequence[str] | None) -> list[str]:
+        return list(dict.fromkeys([*super()._in_warmup(outputs), *self.corrects]))
 
     def _needed(self, outputs: Sequence[str] | None) -> list[str] | None:
         """Return the outputs that the process model has to give."""
