@@ -1,10 +1,13 @@
 """Networks inside the step: constraints hold for any weights, engines agree, the budget closes, functions are found."""
 
+from typing import get_args
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dmg.conf.model import FluxNetwork
 from dmg.engine import Flux, Forcing, InnerNetwork, Ledger, Parameter, ProcessModel, RawParameters, State
 from dmg.engine.inner_network import ACTIVATIONS
 from dmg.errors import StepError
@@ -201,6 +204,50 @@ def test_a_factor_starts_as_the_equations_and_a_share_keeps_its_bound():
     for name, values in plain.items():
         torch.testing.assert_close(run["multiply"][name], values, rtol=1e-12, atol=1e-12)
     assert (run["replace"]["AET_hydro"] <= plain["PET_hydro"] * (1 + 1e-12)).all()
+
+
+def test_the_configuration_has_the_defaults_and_choices_of_the_network():
+    fields = FluxNetwork.model_fields
+    assert list(get_args(fields["activation"].annotation)) == list(ACTIVATIONS)
+    assert get_args(fields["role"].annotation) == ("multiply", "replace")
+    for name in ("hidden", "activation", "limit"):
+        default = fields[name].default
+        assert (tuple(default) if name == "hidden" else default) == getattr(InnerNetwork, name)
+
+
+def test_a_factor_that_follows_temperature_is_learned_inside_hbv():
+    """Twin: evapotranspiration is that of the equations times a factor that rises with temperature; flow is seen."""
+
+    def true_factor(tmean):
+        # Less than one: what is not limited by soil or demand shows.
+        return 0.6 + 0.35 * torch.tanh((tmean - 8.0) / 5.0)
+
+    class True_(process_models.get("Hbv")):
+        def learned(self, s, x, p):
+            factor = true_factor(x.tmean)
+            return lambda name, value, upto: torch.minimum(value * factor, upto) if name == "AET_hydro" else value
+
+    case = draw_case(True_, {"nmul": 1, "routing": False}, steps=150, sites=8)
+    observed = case.model.run(case.forcing, case.raw, case.state, outputs=["streamflow"])[0]["streamflow"]
+    torch.manual_seed(0)
+    block = {"inputs": ["tmean"], "hidden": [8]}
+    model = process_models.get("Hbv")({"routing": False, "networks": {"AET_hydro": block}}).double()
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=60, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        flow = model.run(case.forcing, case.raw, case.state, outputs=["streamflow"])[0]["streamflow"]
+        loss = ((flow - observed) ** 2).mean()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    found = model.flux_networks["AET_hydro"]
+    tmean = torch.linspace(2.0, 22.0, 30, dtype=torch.float64)
+    one, large = torch.ones_like(tmean), torch.full_like(tmean, 1e9)
+    error = (found(one, large, {"tmean": tmean}) - true_factor(tmean)).abs()
+    assert error.mean() < 0.05
+    assert error.max() < 0.15
 
 
 @pytest.mark.parametrize(

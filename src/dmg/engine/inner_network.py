@@ -166,9 +166,10 @@ class InnerLayers(nn.Module):
             seen = [v / size for v, size in zip(seen, declared.sizes, strict=True)]
         hidden = torch.stack(torch.broadcast_tensors(*seen), dim=-1)
         activate = ACTIVATIONS[declared.activation]
-        for layer, weight in zip(self.layers[:-1], self._weights(), strict=False):
-            hidden = activate(nn.functional.linear(hidden, weight, layer.bias))
-        raw = nn.functional.linear(hidden, self._weights()[-1], self.layers[-1].bias).unbind(-1)
+        *inner, last = zip(self._weights(), (layer.bias for layer in self.layers), strict=True)
+        for weight, bias in inner:
+            hidden = activate(nn.functional.linear(hidden, weight, bias))
+        raw = nn.functional.linear(hidden, *last).unbind(-1)
         found = _shares(raw) if declared.output == "shares" else tuple(self._formed(r) for r in raw)
         return found if len(found) > 1 else found[0]
 
