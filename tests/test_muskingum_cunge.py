@@ -268,8 +268,9 @@ def test_nonnegative_coefficients_are_nonnegative():
 
 
 def test_wrong_shapes_and_lengths_are_named():
-    with pytest.raises(DataError, match="the length of reach b is not positive"):
-        MuskingumCunge(RiverNetwork([1, -1], ["a", "b"]), [100.0, np.nan], [1e-3, 1e-3])
+    for length in (np.nan, np.inf, 0.0):
+        with pytest.raises(DataError, match=f"the length of reach b is {length:g}, which is no positive number"):
+            MuskingumCunge(RiverNetwork([1, -1], ["a", "b"]), [100.0, length], [1e-3, 1e-3])
     router, parameters, lateral = river()
     with pytest.raises(DataError, match="the network 30 reaches"):
         router(lateral[:, :-1], parameters)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dmg.engine import ProcessModel, RawParameters
-from dmg.errors import StepError, UnknownNameError
+from dmg.errors import ConfigError, StepError, UnknownNameError
 from dmg.registry import process_models, routers
 from hydrodl2.routing import Hayami, LinearMuskingum, LinearReservoir, NashCascade, PureLag
 
@@ -139,3 +139,5 @@ def test_router_that_is_none_and_model_that_needs_none():
         process_models.get("Hbv")({"router": "NashCascad"})
     with pytest.raises(StepError, match="ProcessModel routes no flux"):
         ProcessModel({"router": "PureLag"})
+    with pytest.raises(ConfigError, match="a delay of 10 steps does not fit into a window of 10"):
+        PureLag(10)

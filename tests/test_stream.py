@@ -125,10 +125,15 @@ def test_a_state_starts_a_simulation_that_streams(tmp_path, trained):
     np.testing.assert_allclose(found["SM"].values, whole["SM"][-length:, :, 0], rtol=1e-5, atol=1e-6)
 
 
-def test_what_cannot_stream_is_said(tmp_path, trained):
+def test_what_cannot_stream_is_said(tmp_path, trained, monkeypatch):
     bfi = units_config(tmp_path, output_dir=str(tmp_path / "s"), **weights(tmp_path, model__outputs=["BFI", "gwflow"]))
     with pytest.raises(ConfigError, match="BFI is a number of the whole simulation"):
         MsTrainer(bfi).inference()
+    last = units_config(tmp_path, output_dir=str(tmp_path / "s"), **weights(tmp_path, model__static="last"))
+    assert "SM" in MsTrainer(last).inference()  # static parameters of this network follow from attributes
+    monkeypatch.setattr("dmg.models.delta_models.DplModel.has_constant_statics", False)
+    with pytest.raises(ConfigError, match="static parameters of the last step of the period are not known"):
+        MsTrainer({**last, "overwrite": True}).inference()
     tight = units_config(tmp_path, output_dir=str(tmp_path / "s"), sim__max_memory=0.05, **weights(tmp_path))
     with pytest.raises(ConfigError, match="are too little for a simulation"):
         MsTrainer(tight).inference()

@@ -208,6 +208,12 @@ def test_what_does_not_go_together_is_said(tmp_path):
         DataError, match=r"nothing says what 'streamflow' was at the gauges\n  where: observations\.gauge_path"
     ):
         _ = MsHydroLoader(units_config(tmp_path, observations__gauge_path=None)).train_dataset
+    noon = gauge_store(unit_store())
+    noon["time"] = noon["time"] + np.timedelta64(12, "h")
+    with pytest.raises(
+        DataError, match=r"time steps of the gauges, 2001-01-06T12:00 and .* are not those of the units"
+    ):
+        _ = MsHydroLoader(units_config(tmp_path), gauges=noon).train_dataset
     other = gauge_store(unit_store()).assign_coords(site=["x", "y", "z", "w"])
     with pytest.raises(DataError, match="none of the 4 gauges of the river network has observations"):
         MsHydroLoader(units_config(tmp_path), gauges=other)

@@ -166,7 +166,6 @@ def draw_hydrographs(trainer: MsTrainer, upstream: Catchments, path: Path) -> No
 
 def main(data: Path, folder: Path, **train: Any) -> MsTrainer:
     """Convert, train, test, and draw ``map.png`` and ``hydrographs.png`` in the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     convert(data, folder)
     set_randomseed(0)
     trainer = MsTrainer(as_config(configuration(data, folder, **train)))
@@ -182,4 +181,6 @@ def main(data: Path, folder: Path, **train: Any) -> MsTrainer:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        raise SystemExit("usage: python example/hydrology/delaware.py DATA FOLDER")
     main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -89,8 +89,15 @@ class Stream:
         Raises
         ------
         ConfigError
-            If an output that was asked for is not a series.
+            If an output that was asked for is not a series, or static parameters follow from steps to come.
         """
+        constant = all(getattr(m, "has_constant_statics", True) for m in self.model.models.values())
+        if self.static == "last" and not constant:
+            raise ConfigError(
+                "static parameters of the last step of the period are not known while it streams through memory",
+                where="model.static",
+                hint="set model.static=held, or sim.max_memory=null",
+            )
         about = self.about()
         plan = store.resume(about, overwrite)
         if plan is not None:

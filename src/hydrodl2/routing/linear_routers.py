@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dmg.engine import Parameter, Router
+from dmg.errors import ConfigError
 from dmg.registry import routers
 
 
@@ -43,9 +44,29 @@ class LinearRouter(Router):
 
 @routers.register("PureLag")
 class PureLag(LinearRouter):
-    """A delay, split linearly between the two steps around it."""
+    """A delay, split linearly between the two steps around it; the window is longer than the longest delay.
+
+    Parameters
+    ----------
+    length
+        As for `LinearRouter`.
+
+    Raises
+    ------
+    ConfigError
+        If a delay would reach out of the window, with all the water.
+    """
 
     routing_parameters = (Parameter("route_lag", 0.0, 10.0, "step", "delay"),)
+
+    def __init__(self, length: int = 15) -> None:
+        super().__init__(length)
+        longest = self.routing_parameters[0].high
+        if length <= longest:
+            raise ConfigError(
+                f"a delay of {longest:g} steps does not fit into a window of {length}",
+                hint=f"give a length above {longest:g}",
+            )
 
     def weights(self, lag: Tensor, delay: Tensor) -> Tensor:
         """Return max(0, 1 - |t - τ|)."""

@@ -77,9 +77,12 @@ class MuskingumCunge(nn.Module):
         known = {"length": length, "slope": np.maximum(np.asarray(slope), minimum_slope), "weight": weight}
         for name, values in known.items():
             full = np.broadcast_to(np.asarray(values, dtype=np.float64), len(network))
-            if not np.isfinite(full).all() or (full <= 0.0).any():
-                wrong = network.ids[int(np.flatnonzero(~(full > 0.0))[0])]
-                raise DataError(f"the {name} of reach {wrong} is not positive", hint="correct or leave out the reach")
+            wrong = np.flatnonzero(~((full > 0.0) & np.isfinite(full)))
+            if wrong.size:
+                raise DataError(
+                    f"the {name} of reach {network.ids[wrong[0]]} is {full[wrong[0]]:g}, which is no positive number",
+                    hint="correct or leave out the reach",
+                )
             self.register_buffer(name, torch.from_numpy(full.copy()))
 
     @cached_property

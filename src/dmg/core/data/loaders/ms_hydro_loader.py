@@ -231,16 +231,18 @@ class MsHydroLoader(BaseLoader):
             columns = self.network.outlets[gauges]
         else:
             columns = positions([ids[i] for i in gauges], self.observed.sites)
-        own = self.observed.times
-        first, stop = (int(np.searchsorted(own, moment)) for moment in (times[0], times[-1] + (times[1] - times[0])))
+        own, step = self.observed.times, self.data.times[1] - self.data.times[0]
+        first, stop = (int(np.searchsorted(own, moment)) for moment in (times[0], times[-1] + step))
         found = np.full((len(times), len(gauges)), np.nan, dtype=np.float32)
         if first >= stop:
             return found
         part = slice(first, stop)
-        if len(own) > 1 and own[1] - own[0] != times[1] - times[0]:
+        if not np.isin(own[part], times).all() or (len(own) > 1 and own[1] - own[0] != step):
             raise DataError(
-                f"the gauges have a time step of {own[1] - own[0]}, the units one of {times[1] - times[0]}",
+                f"the time steps of the gauges, {' and '.join(str(t)[:16] for t in own[part][:2])} …, are not those of "
+                f"the units, {' and '.join(str(t)[:16] for t in times[:2])} …",
                 where=self.observed.where,
+                hint="average the observations over the time steps of the units, and date them as these are",
             )
         values = self.observed.target(name, part, columns, areas)
         source = getattr(self.config, block).mask if block else None
