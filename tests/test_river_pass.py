@@ -133,7 +133,7 @@ def test_what_a_gauge_sees_is_what_the_model_was_trained_to_say(folder, tmp_path
 
 
 @pytest.mark.parametrize("name", ["hydrograph", "river"])
-def test_a_river_goes_on_where_another_simulation_ended(folder, tmp_path, name):
+def test_a_river_goes_on_where_another_simulation_ended(folder, tmp_path, name, capsys):
     MsTrainer(sim(folder, name, tmp_path / "whole")).inference()
     first = {"sim__end_time": "2001/03/15", "cache_states": True}
     MsTrainer(sim(folder, name, tmp_path / "a", **first)).inference()
@@ -145,6 +145,12 @@ def test_a_river_goes_on_where_another_simulation_ended(folder, tmp_path, name):
     whole = stored(tmp_path / "whole")["discharge"].sel(time=rest["time"])
     np.testing.assert_allclose(rest, whole, rtol=1e-5)
     np.testing.assert_allclose(xr.load_dataset(tmp_path / "c/sim/simulation.nc")["discharge"], whole, rtol=1e-5)
+    again = ["route", str(tmp_path / "b"), "overwrite=true", f"load_state_path={state}"]
+    assert main(again) == 0
+    np.testing.assert_array_equal(stored(tmp_path / "b")["discharge"], rest)
+    assert main([*again[:1], str(tmp_path / "whole"), *again[2:]]) == 1
+    said = "the state is that after 2001-03-15T00:00, and the simulation begins at 2001-02-01T00:00"
+    assert said in capsys.readouterr().err
 
 
 def test_an_interrupted_river_goes_on_without_repeating_a_piece(folder, tmp_path, small_pieces, monkeypatch):

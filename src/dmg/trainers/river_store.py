@@ -19,6 +19,7 @@ from dmg.trainers.progress import progress
 from dmg.trainers.river_pass import DESCRIPTION, DISCHARGE, UNIT, History, RiverPass, runoff_of
 from dmg.trainers.simulate import cf_attributes
 from dmg.trainers.simulation_plan import SLACK
+from dmg.trainers.simulation_store import add_array, open_group
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -67,9 +68,9 @@ class RiverStore:
         Raises
         ------
         DataError
-            If the store has no runoff, no parameters, or other units.
+            If the store has no runoff, no parameters, other units, or begins at another moment than the state ends.
         """
-        runoff, parameters = self._read(river)
+        runoff, parameters = self._read(river, start)
         fixed, each = river.costs
         most = int((memory - fixed) / (SLACK * each + NUMPY_BYTES * runoff.shape[1]))
         steps = self._begin(self._about(river, runoff, parameters, start), runoff, most)
@@ -78,7 +79,7 @@ class RiverStore:
             done = read_tree(self._state, "a state of a river", "remove the folder and route again")
             history, first = done["history"], done["next"]
         if (self._unfinished / DISCHARGE).exists():
-            discharge = _group(self._unfinished)[DISCHARGE]
+            discharge = open_group(self._unfinished)[DISCHARGE]
             with progress(runoff.shape[0], "routing", initial=first, unit="step") as bar:
                 for begin in range(first, runoff.shape[0], steps):
                     end = min(begin + steps, runoff.shape[0])
@@ -91,15 +92,15 @@ class RiverStore:
 
     def at_gauges(self, river: RiverPass, static: str) -> xr.Dataset:
         """Return the flow at the gauges; see `RiverPass.at_gauges`."""
-        discharge, times = _group(self.path)[DISCHARGE], open_dataset(self.path)["time"].values
+        discharge, times = open_group(self.path)[DISCHARGE], open_dataset(self.path)["time"].values
         return river.at_gauges(lambda units: discharge.oindex[:, units], times, static)
 
     def discard(self) -> None:
         """Remove what lies beside the store."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _read(self, river: RiverPass) -> tuple[zarr.Array, dict[str, np.ndarray]]:
-        group, name = _group(self.path), runoff_of(river.process)
+    def _read(self, river: RiverPass, start: FullState | None) -> tuple[zarr.Array, dict[str, np.ndarray]]:
+        group, name = open_group(self.path), runoff_of(river.process)
         wanted = [name, *(p.name for p in river.process.layout.routing)]
         missing = [n for n in wanted if n not in group]
         if missing:
@@ -115,6 +116,12 @@ class RiverStore:
                     "not the same",
                     where=str(self.path),
                     hint="give the data of the simulation, or simulate again",
+                )
+            if start is not None and start.next_time != (first := ds["time"].values[0]):
+                raise DataError(
+                    f"the state is that after {str(start.time)[:16]}, and the simulation begins at {str(first)[:16]}",
+                    where="load_state_path",
+                    hint="give the state that the simulation started from, or none",
                 )
         return group[name], {p: np.asarray(group[p][:], np.float32) for p in wanted[1:]}
 
@@ -153,14 +160,9 @@ class RiverStore:
         together, steps = runoff.chunks[0], max(1, min(runoff.shape[0], most))
         if steps > together:
             steps -= steps % together
-        zarr.open_group(self._unfinished, mode="w", zarr_format=2).create_array(
-            DISCHARGE,
-            shape=runoff.shape,
-            chunks=(min(steps, together), runoff.chunks[1]),
-            dtype="float32",
-            fill_value=np.nan,
-            attributes={"_ARRAY_DIMENSIONS": ["time", "site"], **cf_attributes(DISCHARGE, UNIT, DESCRIPTION)},
-        )
+        group = zarr.open_group(self._unfinished, mode="w", zarr_format=2)
+        chunks = min(steps, together), runoff.chunks[1]
+        add_array(group, DISCHARGE, runoff.shape, chunks, cf_attributes(DISCHARGE, UNIT, DESCRIPTION))
         write_text(self._plan, json.dumps({"about": about, "steps": steps}))
         return steps
 
@@ -174,9 +176,3 @@ class RiverStore:
             routed.replace(place)
         zarr.consolidate_metadata(self.path, zarr_format=2)
         shutil.rmtree(self._unfinished, ignore_errors=True)
-
-
-def _group(path: Path) -> zarr.Group:
-    import zarr
-
-    return zarr.open_group(path, mode="r+", zarr_format=2, use_consolidated=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from dmg.trainers.simulation_plan import SimulationPlan
 
 if TYPE_CHECKING:
     import xarray as xr
+    import zarr
 
 
 class SimulationStore:
@@ -91,47 +92,25 @@ class SimulationStore:
         variables
             Name of a series to its attributes.
         """
-        import zarr
-
         from dmg.core.data.dataset import write_zarr
 
         write_zarr(coordinates, self.store)
-        group = zarr.open_group(self.store, mode="a", zarr_format=2, use_consolidated=False)
+        group = open_group(self.store)
         for name, attributes in variables.items():
-            group.create_array(
-                name,
-                shape=(plan.n_times, plan.n_sites),
-                chunks=plan.together,
-                dtype="float32",
-                fill_value=np.nan,
-                attributes={"_ARRAY_DIMENSIONS": ["time", "site"], **attributes},
-            )
+            add_array(group, name, (plan.n_times, plan.n_sites), plan.together, attributes)
         # Written last: a folder with a plan has a whole store.
         write_text(self._plan, json.dumps({"plan": vars(plan), "about": dict(about)}, indent=1))
 
     def write(self, series: Mapping[str, np.ndarray], window: slice, columns: slice) -> None:
         """Write the series [t, b] of a chunk."""
-        import zarr
-
-        group = zarr.open_group(self.store, mode="r+", zarr_format=2, use_consolidated=False)
+        group = open_group(self.store)
         for name, array in group.arrays():
             if name in series:
                 array[window, columns] = series[name].astype(np.float32, copy=False)
 
     def write_static(self, name: str, values: np.ndarray, attributes: Mapping[str, Any]) -> None:
         """Write values [N] of all sites."""
-        import zarr
-
-        group = zarr.open_group(self.store, mode="r+", zarr_format=2, use_consolidated=False)
-        array = group.create_array(
-            name,
-            shape=values.shape,
-            dtype="float32",
-            fill_value=np.nan,
-            attributes={"_ARRAY_DIMENSIONS": ["site"], **attributes},
-            overwrite=True,
-        )
-        array[:] = values
+        add_array(open_group(self.store), name, values.shape, values.shape, attributes)[:] = values
 
     def state(self, number: int) -> FullState | None:
         """Return the state after the last chunk of time of a chunk of sites; None before the first."""
@@ -161,3 +140,25 @@ class SimulationStore:
 
     def _state_path(self, number: int) -> Path:
         return self.folder / "states" / f"{number:06d}.safetensors"
+
+
+def add_array(
+    group: zarr.Group, name: str, shape: Sequence[int], chunks: Sequence[int], attributes: Mapping[str, Any]
+) -> zarr.Array:
+    """Put an empty array over (time, site) or (site) into a store, in the place of what bears its name."""
+    return group.create_array(
+        name,
+        shape=tuple(shape),
+        chunks=tuple(chunks),
+        dtype="float32",
+        fill_value=np.nan,
+        attributes={"_ARRAY_DIMENSIONS": ["time", "site"][-len(shape) :], **attributes},
+        overwrite=True,
+    )
+
+
+def open_group(path: Path) -> zarr.Group:
+    """Open a store to read and to write: its arrays as they are, not as they were when it was last consolidated."""
+    import zarr
+
+    return zarr.open_group(path, mode="r+", zarr_format=2, use_consolidated=False)
