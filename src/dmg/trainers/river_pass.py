@@ -121,7 +121,7 @@ class RiverPass:
         """Return what the routing remembers of a state, if it does."""
         if state is None:
             return None
-        memory, name = state.of(self.network.units, self.device)[self.name].process.routing, self.flux.name
+        memory, name = state.of(self.network.units)[self.name].process.routing, self.flux.name
         return {name: memory[name]} if name in memory else None
 
     def run(
@@ -160,9 +160,11 @@ class RiverPass:
         flux = self.flux
         values = {flux.name: torch.from_numpy(runoff).to(self.device)}
         of_units = {name: torch.from_numpy(each).to(self.device) for name, each in parameters.items()}
+        before = None if history is None else {name: rows.to(self.device) for name, rows in history.items()}
         with torch.no_grad():
-            series, history = self.process.gather(values, of_units, history, self.downstream)
-        return convert(series[flux.name].cpu().numpy(), flux.unit, UNIT, self.areas), history
+            series, after = self.process.gather(values, of_units, before, self.downstream)
+        discharge = convert(series[flux.name].cpu().numpy(), flux.unit, UNIT, self.areas)
+        return discharge, {name: rows.cpu() for name, rows in after.items()}
 
     def add(self, simulation: Simulation, start: FullState | None) -> Simulation:
         """Return a simulation of the units, in memory, with the discharge, and its state with the river."""
@@ -179,8 +181,7 @@ class RiverPass:
     def remember(self, state: FullState, history: History) -> FullState:
         """Return the state of the units with what the routing through the river remembers."""
         own = state.models[self.name]
-        memory = {name: rows.cpu() for name, rows in (history or {}).items()}
-        process = ModelState(own.process.stores, {**own.process.routing, **memory})
+        process = ModelState(own.process.stores, {**own.process.routing, **(history or {})})
         return replace(state, models=state.models | {self.name: replace(own, process=process)})
 
     def gauges_of(self, simulation: Simulation) -> xr.Dataset:
