@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -13,6 +14,8 @@ import pytest
 import xarray as xr
 from small_config import changed, hbv_config
 
+ROOT = Path(__file__).parents[1]
+
 SAMPLE = {"sites": 8, "start": "1990/10/01", "end": "1993/09/30", "seed": 0}
 
 _CONFIG = hbv_config(
@@ -20,6 +23,14 @@ _CONFIG = hbv_config(
     model__nn__attributes=["p_mean", "aridity", "frac_snow", "soil_depth_statsgo", "slope_mean"],
     observations={"name": "sample", "sample": SAMPLE, "area_name": "area_gages2", "prcp_mean_name": "p_mean"},
 )
+
+
+@pytest.fixture
+def offline(monkeypatch) -> None:
+    """Processes that a test starts have neither network nor the data that lie beside some checkouts."""
+    paths = [str(ROOT / "tests" / "offline"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.setenv("DMG_TEST_FORBIDDEN", str(ROOT.parent / "shared"))
 
 
 @pytest.fixture

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
+from small_run import no_plots, small_config, small_store  # noqa: F401
 
 from dmg.cli import SUBCOMMANDS, main
 from dmg.conf.compose import check_key, compose
 from dmg.conf.experiment import Experiment, read_experiment
+from dmg.core.data.dataset import write_dataset
+from dmg.trainers import Trainer
 from hydrodl2.data.sample import generate_sample
 
 ROOT = Path(__file__).parents[1]
@@ -51,32 +54,55 @@ def test_commands_use_keys_and_files_that_exist(words):
         compose(rest[1], None, overrides)
 
 
-@pytest.mark.parametrize(
-    ("page", "check"),
-    [
-        ("architecture", "from dmg.registry import losses; networks.get('TwoLayers'), losses.get('HuberLoss')"),
-        (
-            "adding_a_process_model",
-            "from dmg.testing import LAWS\n"
-            "for law in LAWS: law(TwoStores)\n"
-            "assert flow.shape == (100, 5, 1) and 'streamflow' in summary['held']",
-        ),
-        (
-            "routing",
-            "assert discharge.shape == (30, 4) and share.grad.abs().min() > 0 and inflow.grad.isfinite().all()",
-        ),
-        ("couplings", "assert 'streamflow' in summary['held']"),
-        ("your_own_equations", "assert abs(float(diffusivity) / 0.0398631 - 1.0) < 1e-3"),
-        ("how_to_run", "from pathlib import Path; assert Path('output/in_python/metrics.json').exists()"),
-        (
-            "uncertainty",
-            "assert ensemble.sizes['realization'] == together.sizes['realization'] == 10\n"
-            "assert 0 < scores['crps']['median'] < scores['mae']['median']\n"
-            "assert abs(float(coverage(low, high, observed[past:]).mean()) - 0.9) < 0.1",
-        ),
-    ],
-)
-def test_code_runs(page, check, tmp_path):
+def test_processes_that_shall_be_offline_are(tmp_path, offline, monkeypatch):
+    monkeypatch.setenv("DMG_TEST_FORBIDDEN", str(tmp_path))
+    (tmp_path / "data.txt").write_text("1")
+    asks = {
+        f"open({str(tmp_path / 'data.txt')!r})": "this must run without",
+        "import socket; socket.create_connection(('192.0.2.1', 80), 1)": "this must run without network",
+        "import urllib.request as u; u.urlopen('http://example.org')": "this must run without network",
+    }
+    for code, text in asks.items():
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert text in done.stderr
+
+
+CODE = [
+    ("architecture", "from dmg.registry import losses; networks.get('TwoLayers'), losses.get('HuberLoss')"),
+    (
+        "adding_a_process_model",
+        "from dmg.testing import LAWS\n"
+        "for law in LAWS: law(TwoStores)\n"
+        "assert flow.shape == (100, 5, 1) and 'streamflow' in summary['held']",
+    ),
+    (
+        "routing",
+        "assert discharge.shape == (30, 4) and share.grad.abs().min() > 0 and inflow.grad.isfinite().all()",
+    ),
+    ("couplings", "assert 'streamflow' in summary['held']"),
+    ("your_own_equations", "assert abs(float(diffusivity) / 0.0398631 - 1.0) < 1e-3"),
+    ("how_to_run", "from pathlib import Path; assert Path('output/in_python/metrics.json').exists()"),
+    (
+        "uncertainty",
+        "assert ensemble.sizes['realization'] == together.sizes['realization'] == 10\n"
+        "assert 0 < scores['crps']['median'] < scores['mae']['median']\n"
+        "assert abs(float(coverage(low, high, observed[past:]).mean()) - 0.9) < 0.1",
+    ),
+]
+"""Pages whose code runs by itself, and what must be true after it."""
+OF_A_RUN = ("state", "assimilation", "data")
+"""Pages whose code uses a trained run and what the pages before it left."""
+ELSEWHERE = {"README": "test_readme.py", "forecasts": "test_forecast.py"}
+
+
+def test_no_page_has_code_that_is_never_run():
+    with_code = {page.stem for page in PAGES if blocks(page, "python")}
+    assert with_code == {*(page for page, _ in CODE), *OF_A_RUN, *ELSEWHERE}
+
+
+@pytest.mark.parametrize(("page", "check"), CODE)
+def test_code_runs(page, check, tmp_path, offline):
     """In a process of its own, because the examples register plug-ins."""
     code = blocks(ROOT / "docs" / f"{page}.md", "python")
     if page == "how_to_run":  # what it says of a trained run is another test's
@@ -84,6 +110,29 @@ def test_code_runs(page, check, tmp_path):
     (tmp_path / "page.py").write_text("\n".join([*code, check]), encoding="utf-8")
     done = subprocess.run([sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_code_about_a_trained_run_runs(tmp_path, offline):
+    """One page after the other, in a folder with a run and a record that goes on after today."""
+    store = small_store()
+    Trainer(small_config(tmp_path, train__epochs=1, output_dir=str(tmp_path / "output/mine"))).train()
+    write_dataset(store, tmp_path / "camels.nc")
+    write_dataset(store.isel(time=slice(None, 380)), tmp_path / "until_today.nc")
+    write_dataset(store.isel(time=slice(380, None)), tmp_path / "forecast.nc")
+    code = "\n".join(block for page in OF_A_RUN for block in blocks(ROOT / "docs" / f"{page}.md", "python"))
+    code = code.replace("2009-01-01", str(store["time"].values[379])[:10])
+    (tmp_path / "pages.py").write_text(code + OF_A_RUN_CHECK, encoding="utf-8")
+    done = subprocess.run([sys.executable, "pages.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+OF_A_RUN_CHECK = """
+assert (analysis.cost < analysis.cost_before).all()
+assert found.nse(found.forecast).shape == (10, 5)
+assert forecast.sizes["time"] == 20
+import xarray
+xarray.open_dataset("forecast_cf.nc"), xarray.open_zarr("two.zarr")
+"""
 
 
 def test_own_data_and_the_trained_model_later(tmp_path, monkeypatch, capsys):

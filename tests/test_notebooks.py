@@ -47,7 +47,7 @@ def _seconds_of_children():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs_and_learns(path, tmp_path, monkeypatch):
+def test_notebook_runs_and_learns(path, tmp_path, monkeypatch, offline):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.append(new_code_cell(f"import json; print(json.dumps({LOSSES[path.stem]}))"))
