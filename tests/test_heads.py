@@ -171,6 +171,19 @@ def test_a_run_tells_scores_and_predicts_quantiles(tmp_path, network, head):
     assert float(drawn["streamflow"].std("realization").mean()) > float(dropped.std("realization").mean())
 
 
+def test_a_simulation_that_streams_tells_quantiles(tmp_path):
+    """As one in memory does; the warm-up is that of a network, which no process model names."""
+    given = {"model__head": "quantiles", "train__loss_function": "PinballLoss"}
+    Trainer(of_network(tmp_path, train__epochs=1, **given)).train()
+    whole = Trainer(of_network(tmp_path, mode="sim", **given)).inference()
+    streamed = {"sim__max_memory": 1.0, "sim_dir": str(tmp_path / "streamed")}
+    chunks = Trainer(of_network(tmp_path, mode="sim", **given | streamed)).inference()
+    assert set(whole) == set(chunks) == {"streamflow", *QuantileHead().reported("streamflow")}
+    for name, values in whole.items():
+        # The network is run over other numbers of sites at once.
+        np.testing.assert_allclose(np.asarray(chunks[name]), values[..., 0], rtol=1e-4, atol=1e-5)
+
+
 def test_draws_of_several_runs_are_one_ensemble(tmp_path):
     for seed in (0, 1):
         (tmp_path / str(seed)).mkdir()

@@ -51,16 +51,13 @@ class Stream:
         """Steps of the dataset before the first that is written."""
         if self.start is not None:
             return self.start.first_step(self.dataset.times)
-        return max((getattr(m.phy_model, "warmup", 0) for m in self._coupled), default=0)
+        models = self.model.models.values()
+        return max((getattr(getattr(m, "phy_model", m), "warmup", 0) for m in models), default=0)
 
     @property
     def n_times(self) -> int:
         """Number of steps that are written."""
         return self.dataset.n_times - self.warmup
-
-    @property
-    def _coupled(self) -> list[Any]:
-        return [m for m in self.model.models.values() if hasattr(m, "phy_model")]
 
     def about(self) -> dict[str, Any]:
         """Return what a continuation must share: models, weights, data and what is asked for."""
