@@ -176,7 +176,9 @@ def signed_power(m: _Arithmetic, x: int, y: int, value: int) -> int:
 def _tanh(m: _Arithmetic, x: int) -> int:
     a, z = m.abs(x), m.mul(x, x)
     near = m.fma(m.mul(m.polynomial(z, TANH_P), z), x, x)
-    far = m.sub(1.0, m.div(2.0, m.add(_exp(m, m.add(a, a)), 1.0)))
+    # One from nine on, in this precision; the bound keeps the reciprocal normal.
+    bounded = m.min(a, 10.0)
+    far = m.fma(m.number(-2.0), m.reciprocal(m.add(_exp(m, m.add(bounded, bounded)), 1.0)), m.number(1.0))
     return m.where(m.lt(a, 0.625), near, m.where(m.lt(x, 0.0), m.neg(far), far))
 
 
