@@ -78,8 +78,6 @@ def measure() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in cases:
         found[name] = {f"{kind}_s": round(best[name, kind], 5) for kind in ("forward", "both")}
-        # The first turn of the way back compiles it too.
-        found[name]["first_s"] = round(sum(taken[name, kind][0] for kind in ("forward", "both")), 2)
         if name != "plain":
             found[name] |= {
                 f"times_{kind}": round(best[name, kind] / best["plain", kind], 2) for kind in ("forward", "both")
