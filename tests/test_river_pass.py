@@ -181,7 +181,7 @@ def test_an_interrupted_river_goes_on_without_repeating_a_piece(folder, tmp_path
     assert state.models["Hbv_2"].process.routing["streamflow"].shape == (1, len(UNITS))
 
 
-def test_a_stored_simulation_is_routed_by_itself(folder, tmp_path, capsys):
+def test_a_stored_simulation_is_routed_by_itself(folder, tmp_path, capsys, small_pieces, monkeypatch):
     MsTrainer(sim(folder, "river", tmp_path / "whole")).inference()
     alone = sim(folder, "river", tmp_path / "s", observations__topology_path=None)
     MsTrainer(alone).inference()
@@ -190,6 +190,19 @@ def test_a_stored_simulation_is_routed_by_itself(folder, tmp_path, capsys):
     assert main(["route", run]) == 2
     assert "nothing says which unit drains into which" in capsys.readouterr().err
     network = f"observations.topology_path={folder / 'network.json'}"
+    route, pieces = RiverPass.run, []
+
+    def failing(self, runoff, parameters, history):
+        if len(pieces) == 3:
+            raise KeyboardInterrupt
+        pieces.append(runoff)
+        return route(self, runoff, parameters, history)
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(RiverPass, "run", failing)
+        assert main(["route", run, network]) == 130
+    assert "interrupted; run the same command again" in capsys.readouterr().err
+    assert "discharge" not in stored(tmp_path / "s")
     assert main(["route", run, network]) == 0
     assert capsys.readouterr().out == f"results: {tmp_path / 's/sim/simulation.zarr'}\n"
     xr.testing.assert_allclose(stored(tmp_path / "s"), stored(tmp_path / "whole"), rtol=1e-6)
