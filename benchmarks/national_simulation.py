@@ -96,6 +96,9 @@ def _trained(folder: Path, path: Path, river: bool) -> dict[str, Any]:
     config: dict[str, Any] = {
         "mode": "train",
         "device": "cpu",
+        "data_loader": "MsHydroLoader",
+        "data_sampler": "MsHydroSampler",
+        "trainer": "MsTrainer",
         "output_dir": str(folder / "small"),
         "train": period
         | {"target": ["streamflow"], "lr": 0.1, "loss_function": {"name": "RmseLoss"}, "batch_size": 1, "epochs": 1},
@@ -134,7 +137,6 @@ def _trained(folder: Path, path: Path, river: bool) -> dict[str, Any]:
     small = as_config(config)
     HydroLoader(small).save_normalisation()
     ModelHandler(small).save_model(1)
-    units = {"data_loader": "MsHydroLoader", "data_sampler": "MsHydroSampler", "trainer": "MsTrainer", "mode": "sim"}
     observations = config["observations"] | {"data_path": str(path), "topology_path": str(path) if river else None}
     folders = {"output_dir": str(folder / "run"), "pretrained_model_dir": str(folder / "small" / "model")}
-    return config | units | folders | {"observations": observations}
+    return config | folders | {"mode": "sim", "observations": observations}
