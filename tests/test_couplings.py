@@ -143,11 +143,12 @@ RUNS = {
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_trains_all_weights_stops_resumes_and_predicts(tmp_path, name):
+def test_a_run_trains_all_weights_resumes_and_predicts(tmp_path, name):
     store, whole, parts = small_store(), tmp_path / "whole", tmp_path / "parts"
     changes = RUNS[name] | {"train__lr": 0.1}
     runs = {}
-    for folder, stops in ((whole, [3]), (parts, [1, 3])):
+    # One of them, with every kind of weight, is stopped in between as well.
+    for folder, stops in ((whole, [3]), (parts, [1, 3])) if name == "both" else ((whole, [3]),):
         folder.mkdir()
         for epochs in stops:
             set_randomseed(1)
@@ -159,7 +160,7 @@ def test_a_run_trains_all_weights_stops_resumes_and_predicts(tmp_path, name):
                 assert not same, f"not trained: {same}"
         runs[folder] = trainer
     for key, value in runs[whole].model.state_dict().items():
-        assert torch.equal(value, runs[parts].model.state_dict()[key]), key
+        assert torch.equal(value, runs.get(parts, runs[whole]).model.state_dict()[key]), key
     summary = runs[whole].evaluate()
     assert "streamflow" in summary["held"]
     run = load_run(whole / "out")
