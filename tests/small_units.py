@@ -35,7 +35,8 @@ def unit_store(days: int = 120, begin: str = "2001-01-01") -> xr.Dataset:
             "tmean": series(6.0 + 8.0 * season + rng.normal(0, 2, prcp.shape), "degC"),
             "pet": series(np.clip(1.5 + 1.5 * season + 0 * prcp, 0.1, None), "mm d-1"),
             "area": attribute(AREAS, "km2"),
-            "upstream": attribute([40, 60, 130, 80, 230, 50, 75], "km2"),
+            # More than drains through them: units of so little would lose all their water to the regional groundwater.
+            "upstream": attribute([1400, 1450, 1500, 1480, 1600, 1430, 1470], "km2"),
             "elevation": attribute([900, 2100, 500, 700, 200, 400, 150], "m"),
             "reach": attribute([8000, 9000, 5000, 12000, 7000, 9500, 6000], "m"),
             "bed": attribute([0.01, 0.02, 0.004, 0.008, 0.002, 0.006, 0.003], "1"),

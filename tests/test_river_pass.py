@@ -73,6 +73,7 @@ def test_streamed_and_in_memory_are_one(folder, tmp_path, small_pieces, name):
     for variable in whole.data_vars:
         np.testing.assert_allclose(found[variable], whole[variable], rtol=1e-5, atol=1e-6, err_msg=variable)
         assert {"units", "long_name"} <= set(found[variable].attrs)
+    assert (found["discharge"].std("time") > 0.01).all()
     assert found["discharge"].attrs == whole["discharge"].attrs
     assert found["discharge"].attrs["units"] == "m3 s-1"
     assert found["discharge"].attrs["standard_name"] == "water_volume_transport_in_river_channel"
