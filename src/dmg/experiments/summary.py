@@ -148,6 +148,7 @@ def _draw(plan: Plan, columns: list[Column], ours: list[Column], peaks: Peaks) -
     if any(errors.size for classes in peaks.values() for errors in classes.values()):
         plot_boxes(
             peaks,
+            medians={column.label: column.peaks for column in columns if column.peaks},
             xlabel="return period of the annual peak (years)",
             ylabel="|simulated − observed| / observed peak",
             title=title,
