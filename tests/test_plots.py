@@ -9,6 +9,7 @@ import pytest
 
 from dmg.core.post import (
     geoplot_single_metric,
+    plot_boxes,
     plot_cdf,
     plot_hydrograph,
     plot_hydrograph_grid,
@@ -131,3 +132,15 @@ def test_plots_leave_the_backend_alone_and_import_matplotlib_late():
 
 def test_a_notebook_can_show_a_figure():
     assert plot_loss([1], [2.0])._repr_png_().startswith(b"\x89PNG")
+
+
+def test_boxes_stand_beside_medians_of_others(tmp_path):
+    values = {name: {"1–5": np.arange(9.0), "5+": np.zeros(0)} for name in ("LSTM", "δHBV")}
+    figure = plot_boxes(values, medians={"theirs": {"5+": 0.5}}, save_path=tmp_path / "boxes.png")
+    (axes,) = figure.axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1–5\n(n = 9)", "5+\n(n = 0)"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["LSTM", "δHBV", "theirs"]
+    (mark,) = (line for line in axes.lines if line.get_label() == "theirs")
+    assert mark.get_ydata() == [0.5]
+    assert 1 < mark.get_xdata()[0] < 1.5
+    assert (tmp_path / "boxes.png").stat().st_size > 1000
