@@ -176,7 +176,7 @@ def test_a_simulation_that_streams_tells_quantiles(tmp_path):
     given = {"model__head": "quantiles", "train__loss_function": "PinballLoss"}
     Trainer(of_network(tmp_path, train__epochs=1, **given)).train()
     whole = Trainer(of_network(tmp_path, mode="sim", **given)).inference()
-    streamed = {"sim__max_memory": 1.0, "sim_dir": str(tmp_path / "streamed")}
+    streamed = {"sim__max_memory": 4.0, "sim_dir": str(tmp_path / "streamed")}
     chunks = Trainer(of_network(tmp_path, mode="sim", **given | streamed)).inference()
     assert set(whole) == set(chunks) == {"streamflow", *QuantileHead().reported("streamflow")}
     for name, values in whole.items():
