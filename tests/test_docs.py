@@ -101,6 +101,7 @@ def test_no_page_has_code_that_is_never_run():
     assert with_code == {*(page for page, _ in CODE), *OF_A_RUN, *ELSEWHERE}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "check"), CODE)
 def test_code_runs(page, check, tmp_path, offline):
     """In a process of its own, because the examples register plug-ins."""
@@ -112,6 +113,7 @@ def test_code_runs(page, check, tmp_path, offline):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_code_about_a_trained_run_runs(tmp_path, offline):
     """One page after the other, in a folder with a run and a record that goes on after today."""
     store = small_store()
